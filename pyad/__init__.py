@@ -1,0 +1,3 @@
+"""pyad: deep-learning anomaly detection for Zeek."""
+
+__version__ = "0.1.0"
