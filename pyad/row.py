@@ -131,7 +131,8 @@ class Rows:
 
 def _python_values(f: Field, column: NDArray[Any]) -> list[Any]:
     if not f.numeric:
-        return column.tolist()
+        texts: list[Any] = column.tolist()
+        return texts
     unset = np.isnan(column)
     values: list[Any]
     if f.type == "bool":
