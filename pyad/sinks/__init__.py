@@ -1,0 +1,1 @@
+"""Where verdicts and rows go: Zeek-format logs and summaries."""
