@@ -1,0 +1,213 @@
+"""Builds `step.onnx` and `sequence.onnx` from the network's arrays with onnx.helper: no torch, no tracing.
+
+Both take raw features (NaN unset) and state, and return class probabilities, novelty score, residuals per feature
+and the next state. The same input gives the same bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+
+OPSET = 18
+IR_VERSION = 8  # read by onnxruntime 1.17 and newer
+CLIP = 8.0
+_KERNEL = 3
+
+Weights = Mapping[str, NDArray[np.float32]]
+
+
+class _Builder:
+    """Collects nodes and constants; every helper returns the name of its output."""
+
+    def __init__(self) -> None:
+        self.nodes: list[onnx.NodeProto] = []
+        self.constants: dict[str, onnx.TensorProto] = {}
+        self._count = 0
+
+    def constant(self, name: str, value: NDArray[np.generic]) -> str:
+        self.constants.setdefault(name, numpy_helper.from_array(np.ascontiguousarray(value), name))
+        return name
+
+    def op(self, kind: str, *inputs: str, out: str | None = None, **attributes: object) -> str:
+        self._count += 1
+        name = out or f"{kind.lower()}_{self._count}"
+        self.nodes.append(helper.make_node(kind, list(inputs), [name], name=f"n{self._count}_{name}", **attributes))
+        return name
+
+    def multi(self, kind: str, inputs: Sequence[str], outputs: Sequence[str], **attributes: object) -> list[str]:
+        self._count += 1
+        node = helper.make_node(kind, list(inputs), list(outputs), name=f"n{self._count}_{kind}", **attributes)
+        self.nodes.append(node)
+        return list(outputs)
+
+    def scalar(self, value: float) -> str:
+        return self.constant(f"c_{value:g}", np.array(value, dtype=np.float32))
+
+    def ints(self, *values: int) -> str:
+        return self.constant("i_" + "_".join(map(str, values)), np.array(values, dtype=np.int64))
+
+    def dense(self, x: str, w: Weights, name: str, relu: bool = False) -> str:
+        weight, bias = self.constant(f"{name}_w", w[f"{name}_w"]), self.constant(f"{name}_b", w[f"{name}_b"])
+        y = self.op("Add", self.op("MatMul", x, weight), bias)
+        return self.op("Relu", y) if relu else y
+
+
+def _scaled(b: _Builder, w: Weights) -> tuple[str, str]:
+    # Unset, infinite and absurd values end here; nothing after this line can become NaN.
+    unset = b.op("IsNaN", "x")
+    finite = b.op("Clip", b.op("Where", unset, b.scalar(0.0), "x"), b.scalar(-1e6), b.scalar(1e6))
+    used = b.constant("used", (w["inverse_scale"] > 0).astype(np.float32))
+    known = b.op("Mul", b.op("Where", unset, b.scalar(0.0), b.scalar(1.0)), used)
+    centred = b.op("Sub", finite, b.constant("mean", w["mean"]))
+    scaled = b.op(
+        "Clip",
+        b.op("Mul", centred, b.constant("inverse_scale", w["inverse_scale"])),
+        b.scalar(-CLIP),
+        b.scalar(CLIP),
+    )
+    return b.op("Mul", scaled, known), known
+
+
+def _autoencoder(b: _Builder, w: Weights, scaled: str, known: str) -> tuple[str, str]:
+    axis = b.ints(-1)
+    latent = b.op("Tanh", b.dense(b.dense(scaled, w, "encode1", relu=True), w, "encode2"))
+    rebuilt = b.dense(b.dense(latent, w, "decode1", relu=True), w, "decode2")
+    error = b.op("Sub", rebuilt, scaled)
+    weight = b.op("Div", known, b.constant("residual_scale", w["residual_scale"]))
+    residual = b.op("Mul", b.op("Mul", error, error), weight, out="residuals")
+    total = b.op("ReduceSum", residual, axis, keepdims=0)
+    count = b.op("Max", b.op("ReduceSum", known, axis, keepdims=0), b.scalar(1.0))
+    b.op("Log", b.op("Add", b.op("Div", total, count), b.scalar(1.0)), out="novelty")
+    return latent, residual
+
+
+def _head(b: _Builder, w: Weights, hidden: str, pool: str, latent: str, residual: str) -> None:
+    surprise = b.op("Log", b.op("Add", residual, b.scalar(1.0)))
+    fused = b.dense(b.op("Concat", hidden, pool, latent, surprise, axis=-1), w, "fuse", relu=True)
+    b.op("Softmax", b.dense(fused, w, "classify"), out="probs", axis=-1)
+
+
+def _split_state(b: _Builder, w: Weights) -> list[str]:
+    embed, conv, hidden = w["embed_b"].size, w["conv_b"].size, w["lstm_wh"].shape[0]
+    sizes = b.ints(*[embed] * (_KERNEL - 1), conv, hidden, hidden)
+    clean = b.op("Where", b.op("IsNaN", "state"), b.scalar(0.0), "state")
+    return b.multi("Split", [clean, sizes], ["past_2", "past_1", "pooled", "h", "c"], axis=1)
+
+
+def _model(b: _Builder, name: str, inputs: list[onnx.ValueInfoProto], lead: list[str], w: Weights,
+           metadata: Mapping[str, str]) -> onnx.ModelProto:  # fmt: skip
+    features, classes = w["mean"].size, w["classify_b"].size
+
+    def value(label: str, *dims: str | int) -> onnx.ValueInfoProto:
+        return helper.make_tensor_value_info(label, TensorProto.FLOAT, list(dims))
+
+    outputs = [
+        value("probs", *lead, classes),
+        value("novelty", *lead),
+        value("residuals", *lead, features),
+        value("next_state", lead[0], state_size(w)),
+    ]
+    graph = helper.make_graph(b.nodes, name, inputs, outputs, list(b.constants.values()))
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], producer_name="pyad")
+    model.ir_version = IR_VERSION
+    helper.set_model_props(model, dict(metadata))
+    onnx.checker.check_model(model, full_check=True)
+    return model
+
+
+def state_size(w: Weights) -> int:
+    """Floats of carried state per host."""
+    return (_KERNEL - 1) * w["embed_b"].size + w["conv_b"].size + 2 * w["lstm_wh"].shape[0]
+
+
+def build_step(w: Weights, metadata: Mapping[str, str]) -> onnx.ModelProto:
+    """One row of many hosts: x (rows, features), state (rows, S)."""
+    b = _Builder()
+    scaled, known = _scaled(b, w)
+    older, old, pooled, h, c = _split_state(b, w)
+    now = b.dense(scaled, w, "embed", relu=True)
+    window = b.op("Concat", older, old, now, axis=1)
+    flat = w["conv_w"].reshape(-1, w["conv_b"].size)  # (kernel × embed, conv)
+    convolved = b.op("Relu", b.op("Gemm", window, b.constant("conv_w", flat), b.constant("conv_b", w["conv_b"])))
+    pool = b.op("Max", convolved, pooled)
+    both = np.concatenate([w["lstm_wx"], w["lstm_wh"]])
+    gates = b.op("Gemm", b.op("Concat", pool, h, axis=1), b.constant("lstm_w", both), b.constant("lstm_b", w["lstm_b"]))
+    hidden = w["lstm_wh"].shape[0]
+    i, f, g, o = b.multi("Split", [gates, b.ints(*[hidden] * 4)], ["gate_i", "gate_f", "gate_g", "gate_o"], axis=1)
+    kept = b.op("Mul", b.op("Sigmoid", f), c)
+    c_next = b.op("Add", kept, b.op("Mul", b.op("Sigmoid", i), b.op("Tanh", g)))
+    h_next = b.op("Mul", b.op("Sigmoid", o), b.op("Tanh", c_next))
+    latent, residual = _autoencoder(b, w, scaled, known)
+    _head(b, w, h_next, pool, latent, residual)
+    b.op("Concat", old, now, convolved, h_next, c_next, out="next_state", axis=1)
+    inputs = [
+        helper.make_tensor_value_info("x", TensorProto.FLOAT, ["rows", w["mean"].size]),
+        helper.make_tensor_value_info("state", TensorProto.FLOAT, ["rows", state_size(w)]),
+    ]
+    return _model(b, "pyad_step", inputs, ["rows"], w, metadata)
+
+
+def build_sequence(w: Weights, metadata: Mapping[str, str]) -> onnx.ModelProto:
+    """Many rows of few hosts: x (hosts, steps, features), length int32 (hosts,) ≥ 1, state (hosts, S).
+
+    Outputs past a host's length are meaningless. Never run it with zero hosts or steps: onnxruntime's LSTM aborts the
+    process on an empty batch.
+    """
+    b = _Builder()
+    scaled, known = _scaled(b, w)
+    older, old, pooled, h, c = _split_state(b, w)
+    one = b.ints(1)
+    now = b.dense(scaled, w, "embed", relu=True)
+    window = b.op("Concat", b.op("Unsqueeze", older, one), b.op("Unsqueeze", old, one), now, axis=1)
+    kernel = np.transpose(w["conv_w"], (2, 1, 0))  # ONNX: (out, in, kernel)
+    planes = b.op("Transpose", window, perm=[0, 2, 1])
+    conv = b.op("Conv", planes, b.constant("conv_w", kernel), b.constant("conv_b", w["conv_b"]))
+    convolved = b.op("Transpose", b.op("Relu", conv), perm=[0, 2, 1])
+    earlier = b.op("Concat", b.op("Unsqueeze", pooled, one), convolved, axis=1)
+    last = b.constant("i_max", np.array([np.iinfo(np.int64).max], dtype=np.int64))
+    pool = b.op("Max", b.op("Slice", earlier, b.ints(0), b.ints(-1), one), b.op("Slice", earlier, one, last, one))
+    hidden = w["lstm_wh"].shape[0]
+    # torch's gates are i, f, g, o; ONNX wants i, o, f, c and two biases.
+    order = np.concatenate([np.arange(hidden) + k * hidden for k in (0, 3, 1, 2)])
+    weight = b.constant("lstm_w", w["lstm_wx"].T[order][None])
+    recur = b.constant("lstm_r", w["lstm_wh"].T[order][None])
+    bias = b.constant("lstm_b", np.concatenate([w["lstm_b"][order], np.zeros(4 * hidden, np.float32)])[None])
+    zero = b.ints(0)
+    steps, h_next, c_next = b.multi(
+        "LSTM",
+        [b.op("Transpose", pool, perm=[1, 0, 2]), weight, recur, bias, "length",
+         b.op("Unsqueeze", h, zero), b.op("Unsqueeze", c, zero)],
+        ["lstm_y", "lstm_h", "lstm_c"],
+        hidden_size=hidden,
+    )  # fmt: skip
+    run = b.op("Transpose", b.op("Squeeze", steps, one), perm=[1, 0, 2])
+    latent, residual = _autoencoder(b, w, scaled, known)
+    _head(b, w, run, pool, latent, residual)
+    length = b.op("Unsqueeze", b.op("Cast", "length", to=TensorProto.INT64), one)
+
+    def at(source: str, offset: int) -> str:
+        index = b.op("Add", length, b.ints(offset)) if offset else length
+        return b.op("GatherND", source, index, batch_dims=1)
+
+    b.op(
+        "Concat",
+        at(window, 0), at(window, 1), at(earlier, 0), b.op("Squeeze", h_next, zero), b.op("Squeeze", c_next, zero),
+        out="next_state", axis=1,
+    )  # fmt: skip
+    inputs = [
+        helper.make_tensor_value_info("x", TensorProto.FLOAT, ["hosts", "steps", w["mean"].size]),
+        helper.make_tensor_value_info("length", TensorProto.INT32, ["hosts"]),
+        helper.make_tensor_value_info("state", TensorProto.FLOAT, ["hosts", state_size(w)]),
+    ]
+    return _model(b, "pyad_sequence", inputs, ["hosts", "steps"], w, metadata)
+
+
+def save(model: onnx.ModelProto, path: Path) -> None:
+    """Write one self-contained file."""
+    path.write_bytes(model.SerializeToString(deterministic=True))

@@ -1,0 +1,41 @@
+"""The network in plain NumPy, one row at a time: the yardstick that the exported graphs are measured against."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float32]
+CLIP = 8.0
+
+
+def _sigmoid(x: Array) -> Array:
+    y: Array = 1.0 / (1.0 + np.exp(-x))
+    return y
+
+
+def step(w: Mapping[str, Array], x: Array, state: Array) -> tuple[Array, Array, Array, Array]:
+    """One row of each of N hosts: x (N, features), state (N, S) → (probs, novelty, residuals, next state)."""
+    embed, conv, hidden = w["embed_b"].size, w["conv_b"].size, w["lstm_wh"].shape[0]
+    known = (~np.isnan(x)) & (w["inverse_scale"] > 0)
+    clipped = np.clip(np.nan_to_num(x, nan=0.0, posinf=1e6, neginf=-1e6), -1e6, 1e6)
+    scaled = np.clip((clipped - w["mean"]) * w["inverse_scale"], -CLIP, CLIP) * known
+    state = np.nan_to_num(state, nan=0.0)
+    older, old, pooled, h, c = np.split(state, np.cumsum([embed, embed, conv, hidden]), axis=1)
+    now = np.maximum(scaled @ w["embed_w"] + w["embed_b"], 0)
+    convolved = np.maximum(older @ w["conv_w"][0] + old @ w["conv_w"][1] + now @ w["conv_w"][2] + w["conv_b"], 0)
+    pool = np.maximum(convolved, pooled)
+    i, f, g, o = np.split(pool @ w["lstm_wx"] + h @ w["lstm_wh"] + w["lstm_b"], 4, axis=1)
+    c = _sigmoid(f) * c + _sigmoid(i) * np.tanh(g)
+    h = _sigmoid(o) * np.tanh(c)
+    latent = np.tanh(np.maximum(scaled @ w["encode1_w"] + w["encode1_b"], 0) @ w["encode2_w"] + w["encode2_b"])
+    rebuilt = np.maximum(latent @ w["decode1_w"] + w["decode1_b"], 0) @ w["decode2_w"] + w["decode2_b"]
+    residual = (rebuilt - scaled) ** 2 * known / w["residual_scale"]
+    novelty = np.log1p(residual.sum(axis=1) / np.maximum(known.sum(axis=1), 1))
+    fused = np.maximum(np.concatenate([h, pool, latent, np.log1p(residual)], axis=1) @ w["fuse_w"] + w["fuse_b"], 0)
+    logits = fused @ w["classify_w"] + w["classify_b"]
+    exp = np.exp(logits - logits.max(axis=1, keepdims=True))
+    probs = exp / exp.sum(axis=1, keepdims=True)
+    return probs, novelty, residual, np.concatenate([old, now, convolved, h, c], axis=1)
