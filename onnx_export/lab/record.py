@@ -1,0 +1,193 @@
+"""Record one scenario: build the network, let everybody work, attack on time, write the capture."""
+
+from __future__ import annotations
+
+import logging
+import os
+import random
+import sys
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from . import attacks, clients, labels, management, medical, network, sandbox, servers, standins, web
+from .catalog import SCENARIOS
+from .context import Context
+from .plan import PASSWORD, USER, Host, Plan, make_plan
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .scenario import Attack
+
+_ROOMS = (servers, web, clients, medical, management, attacks, standins)
+
+
+@dataclass
+class _Running:
+    attack: Attack
+    by: list[Host]
+    targets: list[str]
+    pids: set[int]
+    start: float
+    end: float | None = None
+
+
+def _function(name: str) -> Callable[..., None]:
+    for room in _ROOMS:
+        if (found := getattr(room, name, None)) is not None and found.__module__ == room.__name__:
+            return found  # type: ignore[no-any-return]
+    raise KeyError(f"lab: no behaviour named {name}")
+
+
+def _configure(plan: Plan) -> None:
+    """Account, keys and configuration files, all in the lab's private work folder."""
+    work = sandbox.WORK
+    secret = sandbox.sh(f"openssl passwd -6 {PASSWORD}").strip()
+    for name, line in (
+        ("passwd", f"{USER}:x:4242:4242::/run/lab:/bin/sh"),
+        ("shadow", f"{USER}:{secret}:19000:0:99999:7:::"),
+    ):
+        (work / name).write_text(Path(f"/etc/{name}").read_text() + line + "\n")
+        sandbox.sh(f"mount --bind {work / name} /etc/{name}")
+    sandbox.sh(
+        f"cd {work} && ssh-keygen -q -t ed25519 -N '' -f hostkey && mosquitto_passwd -b -c mqtt {USER} {PASSWORD}"
+        " && openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1"
+        " -nodes -days 30 -subj /CN=stmary.example -keyout key.pem -out cert.pem"
+    )
+    (work / "sshd_config").write_text(
+        f"HostKey {work}/hostkey\nPasswordAuthentication yes\nUsePAM no\n"
+        f"MaxAuthTries {plan.login_tries}\nPidFile none\nUseDNS no\n"
+        "MaxStartups 60:30:100\n"
+    )
+    (work / "mosquitto.conf").write_text(
+        f"listener 1883\npassword_file {work}/mqtt\nallow_anonymous false\nuser root\n"
+    )
+    (work / "snmpd.conf").write_text("rocommunity public\nsysName lab\nsysDescr Network device\n")
+
+
+def _start(host: Host, plan: Plan, end: float, work: list[tuple[str, dict[str, Any]]], salt: str) -> int:
+    """Fork a process in the host's namespace, one thread for each thing it does; its id."""
+    pid = os.fork()
+    if pid:
+        return pid
+    try:
+        sandbox.join(host.name)
+        os.chdir(sandbox.WORK)
+        log = os.open(sandbox.WORK / "log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        os.dup2(log, 1)
+        os.dup2(log, 2)
+        threads = []
+        for name, parameters in work:
+            rng = random.Random(f"{plan.seed}/{host.name}/{name}/{salt}")
+            ctx = Context(host, plan, rng, end, sandbox.WORK)
+            threads.append(threading.Thread(target=_function(name), args=(ctx,), kwargs=parameters, daemon=True))
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        os._exit(0)
+
+
+def _targets(plan: Plan, attack: Attack) -> list[str]:
+    found: list[str] = []
+    for word in attack.to:
+        kind, _, value = word.partition(":")
+        if kind == "subnet":
+            found.append(plan.subnets[int(value)])
+        elif kind == "far":  # another site behind the gateway, where nobody answers
+            found.append(f"10.251.{value}.0/24")
+        elif kind == "internet":
+            found.append(plan.internet[int(value)])
+        else:
+            found += [h.ip for h in plan.hosts if word in (h.name, h.role)]
+    return found
+
+
+def record(name: str, seed: int, out: Path, snaplen: int, title: str, keep_log: bool) -> None:
+    """Record scenario `name` into out/title.pcap, .labels.yaml and .hosts.tsv (call only inside the sandbox)."""
+    sandbox.check_inside()
+    sandbox.prepare()
+    scenario = SCENARIOS[name]
+    named = {h for a in scenario.attacks for h in a.by}
+    guests = sorted(n for n in named if n.startswith("guest"))
+    plan = make_plan(seed, scenario.extra, guests, scenario.volume)
+    _configure(plan)
+    _warm_up()
+    network.build(plan)
+    capture = network.Capture(out / f"{title}.pcap", snaplen)
+    start = time.time()
+    end = start + scenario.duration_s
+    for host in plan.hosts:
+        _start(host, plan, end, list(host.tasks), "day")
+    running = _attack(plan, scenario.attacks, start, end)
+    said = capture.stop()
+    found = [rule for r in running
+             for rule in labels.rules(r.attack, plan, r.by, r.targets, r.start, r.end or time.time())]  # fmt: skip
+    labels.write(out / f"{title}.labels.yaml", f"{title}.pcap", found, clean=not running)
+    _write_hosts(out / f"{title}.hosts.tsv", plan, running)
+    if keep_log:
+        (out / f"{title}.log").write_bytes((sandbox.WORK / "log").read_bytes())
+    sys.stdout.write(f"{title}: {capture.path.stat().st_size / 1e6:.1f} MB; {said}\n")
+    sys.stdout.flush()
+    os._exit(0)  # and with this process, every other one of the lab ends
+
+
+def _warm_up() -> None:
+    """Import the heavy libraries once, before the hosts fork."""
+    import paho.mqtt.client
+    import pydicom
+    import pyftpdlib.servers
+    import pynetdicom
+
+    for module in (paho.mqtt.client, pydicom, pyftpdlib.servers, pynetdicom):
+        logging.getLogger(module.__name__.split(".")[0]).setLevel(logging.CRITICAL)
+
+
+def _reap() -> set[int]:
+    """Collect every child that has ended, adopted ones too (this is process 1 here)."""
+    gone: set[int] = set()
+    while True:
+        try:
+            pid = os.waitpid(-1, os.WNOHANG)[0]
+        except ChildProcessError:
+            return gone
+        if pid == 0:
+            return gone
+        gone.add(pid)
+
+
+def _attack(plan: Plan, planned: tuple[Attack, ...], start: float, end: float) -> list[_Running]:
+    """Start each attack on time and note when it is over; returns at the end of the recording."""
+    waiting = sorted(planned, key=lambda a: a.at)
+    running: list[_Running] = []
+    while (now := time.time()) < end:
+        while waiting and now >= start + waiting[0].at:
+            attack = waiting.pop(0)
+            by = [h for h in plan.hosts if h.name in attack.by]
+            targets = _targets(plan, attack)
+            work = [(attack.run, {"targets": targets, **attack.with_})]
+            pids = {_start(h, plan, end, work, str(attack.at)) for h in by}
+            running.append(_Running(attack, by, targets, pids, now))
+        gone = _reap()
+        for r in running:
+            r.pids -= gone
+            if not r.pids and r.end is None:
+                r.end = now
+        time.sleep(0.2)
+    return running
+
+
+def _write_hosts(path: Path, plan: Plan, running: list[_Running]) -> None:
+    lines = ["host\trole\taddress\tmac\tdoes"]
+    for host in plan.hosts:
+        does = ", ".join(name for name, _ in host.tasks)
+        for r in running:
+            if host in r.by:
+                when = f"[{r.start:.1f} .. {r.end or time.time():.1f}]"
+                does += f" | {r.attack.label}: {r.attack.detail} -> {' '.join(r.targets)} {when}"
+        lines.append(f"{host.name}\t{host.role}\t{host.ip}\t{host.mac}\t{does}")
+    path.write_text("\n".join(lines) + "\n")

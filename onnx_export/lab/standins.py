@@ -1,0 +1,188 @@
+"""Harmless stand-ins where no tool is packaged: they reproduce the shape of the traffic, nothing else."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import struct
+import threading
+import time
+from typing import TYPE_CHECKING
+
+from .attacks import MAX_PACKETS
+from .clients import fetch
+from .context import ask, question
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .context import Context
+
+
+def _spread(ctx: Context, count: int, threads: int, rate: float, one: Callable[[int], None]) -> None:
+    """Call `one` this many times (bounded) from some threads, `rate` calls a second in all."""
+    count = min(count, MAX_PACKETS)
+
+    def work(first: int) -> None:
+        for number in range(first, count, threads):
+            if time.time() >= ctx.end:
+                return
+            one(number)
+            time.sleep(threads / rate * ctx.rng.uniform(0.5, 1.2))
+
+    running = [threading.Thread(target=work, args=(n,), daemon=True) for n in range(threads)]
+    for thread in running:
+        thread.start()
+    for thread in running:
+        thread.join()
+
+
+def http_flood(
+    ctx: Context, targets: list[str], port: int = 80, count: int = 4000, threads: int = 16, rate: float = 200
+) -> None:
+    """GETs over full connections, one request each."""
+    for target in targets:
+
+        def one(_: int, target: str = target) -> None:
+            fetch(ctx, target, port, [f"/app/{ctx.rng.randrange(9)}"])
+
+        _spread(ctx, count, threads, rate, one)
+
+
+def connect_flood(
+    ctx: Context, targets: list[str], port: int, count: int = 4000, threads: int = 16, rate: float = 200
+) -> None:
+    """Full TCP connections that say nothing and go."""
+
+    def one(_: int) -> None:
+        if s := ctx.connect(targets[0], port, 2):
+            s.close()
+
+    _spread(ctx, count, threads, rate, one)
+
+
+def _mqtt_connect(ctx: Context, target: str, password: bytes) -> None:
+    body = b"\0\4MQTT\4\xc2\0\x3c" + b"".join(
+        struct.pack(">H", len(x)) + x for x in (f"c{ctx.rng.randrange(10**6)}".encode(), b"admin", password)
+    )
+    if s := ctx.connect(target, 1883, 3):
+        with s:
+            try:
+                s.settimeout(3)
+                s.sendall(bytes([0x10, len(body)]) + body)
+                s.recv(4)
+            except OSError:
+                pass
+
+
+def mqtt_guess(ctx: Context, targets: list[str], tries: int = 120, threads: int = 2, rate: float = 4) -> None:
+    """MQTT CONNECTs with one wrong password after another."""
+    _spread(ctx, tries, threads, rate, lambda n: _mqtt_connect(ctx, targets[0], f"guess{n}".encode()))
+
+
+def mqtt_flood(ctx: Context, targets: list[str], count: int = 4000, threads: int = 16, rate: float = 150) -> None:
+    """MQTT CONNECTs as fast as the bound allows."""
+    _spread(ctx, count, threads, rate, lambda _: _mqtt_connect(ctx, targets[0], os.urandom(4).hex().encode()))
+
+
+def amplified(ctx: Context, targets: list[str], count: int = 3000, rate: float = 300, sources: int = 12) -> None:
+    """Large DNS answers nobody asked for, from many of the internet's servers to one host."""
+    answer = os.urandom(2) + struct.pack(">HHHHH", 0x8180, 1, 1, 0, 0) + question("big.example", 16, ctx.rng)[12:]
+    answer += b"\xc0\x0c" + struct.pack(">HHIH", 16, 1, 60, 1005) + (b"\xc8" + b"x" * 200) * 5
+    sockets = []
+    for address in ctx.plan.internet[10 : 10 + sources]:
+        s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        s.bind((address, 53))
+        sockets.append(s)
+    ports = [ctx.rng.randrange(1024, 65000) for _ in range(200)]
+
+    def one(number: int) -> None:
+        with contextlib.suppress(OSError):
+            sockets[number % sources].sendto(answer, (targets[0], ctx.rng.choice(ports)))
+
+    _spread(ctx, count, 4, rate, one)
+
+
+def beacon(
+    ctx: Context,
+    targets: list[str],
+    port: int = 443,
+    period: float = 10,
+    jitter: float = 0.2,
+    count: int = 40,
+) -> None:
+    """A small request home at a steady beat; one in ten brings more back."""
+    for _ in range(count):
+        paths = ["/api/check"] + [f"/static/{ctx.rng.randrange(99)}"] * (ctx.rng.random() < 0.1)
+        fetch(ctx, targets[0], port, paths)
+        if not ctx.pause(period, jitter):
+            return
+
+
+def dns_beacon(ctx: Context, targets: list[str], period: float = 6, jitter: float = 0.3, count: int = 80) -> None:
+    """TXT questions with a short hexadecimal label at a steady beat; some are answered at length."""
+    for _ in range(count):
+        name = "txt.big.example" if ctx.rng.random() < 0.2 else f"{ctx.rng.randrange(16**8):x}.t.relay.example"
+        ask(targets[0], name, 16, ctx.rng)
+        if not ctx.pause(period, jitter):
+            return
+
+
+def dns_tunnel(ctx: Context, targets: list[str], count: int = 1500, rate: float = 20) -> None:
+    """Data cut into long labels and asked of the hospital's resolver."""
+
+    def one(_: int) -> None:
+        labels = ".".join(f"{ctx.rng.randrange(16**n):0{n}x}" for n in (60, 60, ctx.rng.randint(10, 50)))
+        ask(targets[0], f"{labels}.d.relay.example", ctx.rng.choice([1, 16, 16]), ctx.rng)
+
+    _spread(ctx, count, 2, rate, one)
+
+
+def upload(ctx: Context, targets: list[str], port: int = 443, megabytes: float = 8, pieces: int = 1) -> None:
+    """Bulk data out to an address on the internet, in one or many connections."""
+    import http.client
+    import ssl
+
+    for _ in range(pieces):
+        made = (http.client.HTTPSConnection(targets[0], port, timeout=30, context=ssl._create_unverified_context())
+                if port == 443 else http.client.HTTPConnection(targets[0], port, timeout=30))  # fmt: skip
+        try:
+            made.request("POST", "/api/put", os.urandom(int(megabytes * 1_000_000 / pieces)))
+            made.getresponse().read()
+        except (OSError, http.client.HTTPException):
+            pass
+        finally:
+            made.close()
+        if not ctx.pause(2, 0.8):
+            return
+
+
+_WORDS = (
+    "admin",
+    "backup",
+    "cgi-bin",
+    "config",
+    "phpmyadmin",
+    "test",
+    "old",
+    "wp-login",
+    ".git",
+    "server-status",
+)
+_ENDS = ("", "/", ".php", ".bak", ".asp", "/index.php", ".cgi", ".old", "~", ".txt")
+
+
+def web_scan(ctx: Context, targets: list[str], port: int = 80, count: int = 600, per_connection: int = 10) -> None:
+    """Ask for pages scanners ask for; nearly all are 404. Some carry odd parameters."""
+    for target in targets:
+        for _ in range(count // per_connection):
+            paths = []
+            for _ in range(per_connection):
+                path = "/" + ctx.rng.choice(_WORDS) + str(ctx.rng.randrange(40)) + ctx.rng.choice(_ENDS)
+                paths.append(path + ctx.rng.choice(["", "", "?id=1%27", "?file=..%2f..%2fx", "?q=%3Cb%3E"]))
+            fetch(ctx, target, port, paths, {"User-Agent": "scanner/1.0"})
+            if not ctx.pause(0.2, 0.8):
+                return
