@@ -1,0 +1,43 @@
+"""From scores on validation to decisions: a threshold per class and the novelty score's benign distribution."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import genpareto
+
+from pyad.verdict import ATTACK_CLASSES
+
+# The tail model takes over where this share of benign rows is left.
+_TAIL_SHARE = 0.02
+_FLOOR = 0.3
+_QUANTILES = (1.0, 0.9, 0.75, 0.5, 0.25, 0.1, 0.05, _TAIL_SHARE)
+
+
+def thresholds(probs: NDArray[np.float32], label: NDArray[np.int8], false_positive_rate: float) -> dict[str, float]:
+    """Per attack class the probability that a `false_positive_rate / classes` share of benign rows exceeds.
+
+    Never under _FLOOR, well above the one in nine of a guess, so that a quiet validation set makes nobody rash.
+    """
+    benign = probs[label == 0]
+    level = 1.0 - false_positive_rate / len(ATTACK_CLASSES)
+    return {
+        name: float(np.clip(np.quantile(benign[:, i], level), _FLOOR, 0.995))
+        for i, name in enumerate(ATTACK_CLASSES, start=1)
+    }
+
+
+def novelty(score: NDArray[np.float32], level: float) -> dict[str, Any]:
+    """bundle.yaml's `novelty`: quantiles of benign `score` (n,) and a generalised Pareto tail (Pickands 1975)."""
+    s = np.sort(score.astype(np.float64))
+    quantiles = [[q, float(np.quantile(s, 1.0 - q))] for q in _QUANTILES]
+    start = quantiles[-1][1]
+    excess = s[s > start] - start
+    xi, _, beta = genpareto.fit(excess, floc=0.0)
+    # A bounded tail would give p = 0 just past the worst benign row seen; an exponential one errs on the quiet side.
+    if xi < 0:
+        xi, beta = 0.0, float(excess.mean())
+    tail = {"threshold": start, "xi": float(xi), "beta": float(beta), "p_tail": _TAIL_SHARE}
+    return {"level": level, "rows": len(s), "quantiles": quantiles, "tail": tail}

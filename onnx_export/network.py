@@ -1,0 +1,163 @@
+"""The hybrid network: causal 1D convolution and LSTM over a host's rows beside an autoencoder of the row, fused.
+
+It runs on rows in order with carried state per host, the way it is used; `graph.py` exports the same arithmetic.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+
+# Scaled inputs are clipped here: one wild value must not drown the rest.
+CLIP = 8.0
+KERNEL = 3
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Widths of the network's layers."""
+
+    features: int
+    classes: int
+    embed: int = 12
+    conv: int = 12
+    hidden: int = 16
+    ae_hidden: int = 48
+    latent: int = 16
+    fused: int = 24
+
+    @property
+    def state(self) -> int:
+        """Floats of carried state per host: two embedded rows, one convolution output, LSTM h and c."""
+        return (KERNEL - 1) * self.embed + self.conv + 2 * self.hidden
+
+
+class Hybrid(nn.Module):
+    """x (batch, steps, features) raw with NaN unset, lengths (batch,), state (batch, shape.state) → logits and more."""
+
+    def __init__(self, shape: Shape, mean: NDArray[np.float32], inverse_scale: NDArray[np.float32]) -> None:
+        super().__init__()
+        self.shape = shape
+        self.register_buffer("mean", torch.as_tensor(mean))
+        self.register_buffer("inverse_scale", torch.as_tensor(inverse_scale))
+        self.register_buffer("residual_scale", torch.ones(shape.features))
+        self.embed = nn.Linear(shape.features, shape.embed)
+        self.conv = nn.Conv1d(shape.embed, shape.conv, KERNEL)
+        self.lstm = nn.LSTM(shape.conv, shape.hidden, batch_first=True)
+        self.encode = nn.Sequential(
+            nn.Linear(shape.features, shape.ae_hidden),
+            nn.ReLU(),
+            nn.Linear(shape.ae_hidden, shape.latent),
+            nn.Tanh(),
+        )
+        self.decode = nn.Sequential(
+            nn.Linear(shape.latent, shape.ae_hidden), nn.ReLU(), nn.Linear(shape.ae_hidden, shape.features)
+        )
+        # The convolution's output also goes around the LSTM: what one row shows need not pass through memory.
+        self.fuse = nn.Linear(shape.hidden + shape.conv + shape.latent + shape.features, shape.fused)
+        self.classify = nn.Linear(shape.fused, shape.classes)
+
+    def scale(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """(scaled and clipped input with 0 for unset, mask of set features)."""
+        known = (~torch.isnan(x)).to(x.dtype) * (self.inverse_scale > 0)
+        scaled = (torch.nan_to_num(x, nan=0.0).clamp(-1e6, 1e6) - self.mean) * self.inverse_scale
+        return scaled.clamp(-CLIP, CLIP) * known, known
+
+    def reconstruct(self, scaled: Tensor) -> tuple[Tensor, Tensor]:
+        """(latent code, reconstruction) of scaled rows."""
+        latent = self.encode(scaled)
+        return latent, self.decode(latent)
+
+    def forward(self, scaled: Tensor, known: Tensor, lengths: Tensor, state: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """(logits (batch, steps, classes), squared residuals (batch, steps, features), next state).
+
+        Gradients of the classes do not reach the autoencoder: it must stay a model of benign rows alone.
+        """
+        s = self.shape
+        past, pooled, h, c = torch.split(state, [(KERNEL - 1) * s.embed, s.conv, s.hidden, s.hidden], dim=1)
+        embedded = torch.relu(self.embed(scaled))
+        window = torch.cat([past.reshape(-1, KERNEL - 1, s.embed), embedded], dim=1)
+        convolved = torch.relu(self.conv(window.transpose(1, 2))).transpose(1, 2)
+        earlier = torch.cat([pooled[:, None], convolved], dim=1)
+        pool = torch.maximum(earlier[:, 1:], earlier[:, :-1])
+        packed = pack_padded_sequence(pool, lengths, batch_first=True, enforce_sorted=False)
+        run, (h_next, c_next) = self.lstm(packed, (h[None].contiguous(), c[None].contiguous()))
+        steps, _ = pad_packed_sequence(run, batch_first=True, total_length=scaled.shape[1])
+        with torch.no_grad():
+            latent, rebuilt = self.reconstruct(scaled)
+            residual = (rebuilt - scaled) ** 2 * known / self.residual_scale
+        fused = torch.relu(self.fuse(torch.cat([steps, pool, latent, torch.log1p(residual)], dim=2)))
+        at = torch.arange(len(lengths))
+        ring = [window[at, lengths + k] for k in range(KERNEL - 1)]
+        following = torch.cat([*ring, earlier[at, lengths], h_next[0], c_next[0]], dim=1)
+        return self.classify(fused), residual, following
+
+
+def merge(members: Sequence[Hybrid]) -> Hybrid:
+    """One network that says the softmax of the members' mean logits: their layers as blocks, side by side.
+
+    The members share scaler and autoencoder. State, embedding, convolution, LSTM and fused layer are as wide as all
+    members together; no weight connects one member to another.
+    """
+    first, n = members[0], len(members)
+    s = first.shape
+    wide = replace(s, embed=n * s.embed, conv=n * s.conv, hidden=n * s.hidden, fused=n * s.fused)
+    merged = Hybrid(wide, first.mean.numpy(), first.inverse_scale.numpy())
+    merged.encode, merged.decode = first.encode, first.decode
+    merged.residual_scale.copy_(first.residual_scale)
+    with torch.no_grad():
+        for p in (p for part in (merged.embed, merged.conv, merged.lstm, merged.fuse) for p in part.parameters()):
+            p.zero_()
+        for i, m in enumerate(members):
+            e, v, h, f = (slice(i * k, (i + 1) * k) for k in (s.embed, s.conv, s.hidden, s.fused))
+            merged.embed.weight[e], merged.embed.bias[e] = m.embed.weight, m.embed.bias
+            merged.conv.weight[v, e], merged.conv.bias[v] = m.conv.weight, m.conv.bias
+            for gate in range(4):  # torch keeps the gates i, f, g, o one after the other
+                rows = slice(gate * wide.hidden + h.start, gate * wide.hidden + h.stop)
+                own = slice(gate * s.hidden, (gate + 1) * s.hidden)
+                merged.lstm.weight_ih_l0[rows, v] = m.lstm.weight_ih_l0[own]
+                merged.lstm.weight_hh_l0[rows, h] = m.lstm.weight_hh_l0[own]
+                merged.lstm.bias_ih_l0[rows] = m.lstm.bias_ih_l0[own]
+                merged.lstm.bias_hh_l0[rows] = m.lstm.bias_hh_l0[own]
+            parts = torch.split(m.fuse.weight, [s.hidden, s.conv, s.latent + s.features], dim=1)
+            merged.fuse.weight[f, h], merged.fuse.bias[f] = parts[0], m.fuse.bias
+            merged.fuse.weight[f, wide.hidden + v.start : wide.hidden + v.stop] = parts[1]
+            merged.fuse.weight[f, wide.hidden + wide.conv :] = parts[2]
+            merged.classify.weight[:, f] = m.classify.weight / n
+        merged.classify.bias.copy_(torch.stack([m.classify.bias for m in members]).mean(dim=0))
+    return merged
+
+
+def weights(model: Hybrid) -> dict[str, NDArray[np.float32]]:
+    """All parameters as arrays in the orientation input @ weight, under the names graph.py and reference.py use."""
+
+    def array(t: Tensor) -> NDArray[np.float32]:
+        return np.ascontiguousarray(t.detach().numpy().astype(np.float32))
+
+    def linear(name: str, layer: nn.Module) -> dict[str, NDArray[np.float32]]:
+        assert isinstance(layer, nn.Linear)
+        return {f"{name}_w": array(layer.weight.T), f"{name}_b": array(layer.bias)}
+
+    return {
+        "mean": array(model.mean),
+        "inverse_scale": array(model.inverse_scale),
+        "residual_scale": array(model.residual_scale),
+        **linear("embed", model.embed),
+        "conv_w": array(model.conv.weight.permute(2, 1, 0)),  # (kernel, embed, conv)
+        "conv_b": array(model.conv.bias),
+        "lstm_wx": array(model.lstm.weight_ih_l0.T),  # gates in the order i, f, g, o
+        "lstm_wh": array(model.lstm.weight_hh_l0.T),
+        "lstm_b": array(model.lstm.bias_ih_l0 + model.lstm.bias_hh_l0),
+        **linear("encode1", model.encode[0]),
+        **linear("encode2", model.encode[2]),
+        **linear("decode1", model.decode[0]),
+        **linear("decode2", model.decode[2]),
+        **linear("fuse", model.fuse),
+        **linear("classify", model.classify),
+    }

@@ -1,0 +1,135 @@
+"""Training end to end on made-up rows, and the exported graphs against PyTorch. Needs the train extra."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+pytestmark = pytest.mark.train
+torch = pytest.importorskip("torch", reason="needs the train extra: make test-train installs it")
+
+from onnx_export import calibration, graph, label  # noqa: E402
+from onnx_export.data import Capture, capped  # noqa: E402
+from onnx_export.network import Hybrid, Shape, merge, weights  # noqa: E402
+from onnx_export.train import Settings, fit, operating_recall, score  # noqa: E402
+from pyad.features import FEATURES  # noqa: E402
+from pyad.verdict import CLASSES  # noqa: E402
+
+F = len(FEATURES)
+
+
+def _captures(n, seed, shuffled=False):
+    """Two hosts; the one that repeats large first features scans (recon), the other is benign."""
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=(n, F)).astype(np.float32)
+    stream = rng.integers(0, 20, n)
+    label = np.where(stream < 6, CLASSES.index("recon"), 0).astype(np.int8)
+    x[:, :4] += 1.2 * (label[:, None] > 0)
+    if shuffled:
+        rng.shuffle(label)
+    return [Capture("made-up", f"c{seed}", x, stream, label, ("",) * n)]
+
+
+def _recall(shuffled):
+    settings = Settings(
+        members=2,
+        autoencoder_epochs=1,
+        epochs=12,
+        chunk=16,
+        batch_rows=128,
+        learning_rate=1e-2,
+        shape={"embed": 8, "conv": 8, "hidden": 8, "ae_hidden": 8, "latent": 4, "fused": 8},
+    )
+    validation = _captures(1500, 2, shuffled)
+    model, _ = fit(_captures(3000, 1, shuffled), validation, 10_000, settings)
+    return operating_recall(score(model, validation), validation, 0.02)["recon"]
+
+
+def test_it_learns_what_is_learnable_and_nothing_from_shuffled_labels():
+    assert _recall(shuffled=False) > 0.9
+    assert _recall(shuffled=True) < 0.15
+
+
+def test_the_merged_network_says_the_mean_of_its_members():
+    torch.manual_seed(5)
+    members = [Hybrid(Shape(F, len(CLASSES)), np.zeros(F, np.float32), np.ones(F, np.float32)) for _ in range(3)]
+    for m in members[1:]:
+        m.encode, m.decode = members[0].encode, members[0].decode
+    merged = merge(members)
+    x, lengths = torch.randn(4, 9, F), torch.tensor([9, 3, 1, 9])
+    with torch.no_grad():
+        runs = [m(*m.scale(x), lengths, torch.zeros(4, m.shape.state))[0] for m in members]
+        logits, _, _ = merged(*merged.scale(x), lengths, torch.zeros(4, merged.shape.state))
+    assert logits.numpy() == pytest.approx(torch.stack(runs).mean(dim=0).numpy(), abs=1e-5)
+
+
+def test_exported_graphs_equal_pytorch():
+    import onnxruntime as ort
+
+    torch.manual_seed(3)
+    model = Hybrid(Shape(F, len(CLASSES)), np.zeros(F, np.float32), np.ones(F, np.float32))
+    model.eval()
+    rng = np.random.default_rng(0)
+    x = rng.normal(0, 3, (6, 40, F)).astype(np.float32)
+    x[rng.random(x.shape) < 0.1] = np.nan
+    lengths = np.array([40, 1, 13, 40, 2, 7], dtype=np.int32)
+    state = rng.normal(0, 0.2, (6, model.shape.state)).astype(np.float32)
+    with torch.no_grad():
+        scaled, known = model.scale(torch.as_tensor(x))
+        logits, residual, following = model(scaled, known, torch.as_tensor(lengths).long(), torch.as_tensor(state))
+    expected = torch.softmax(logits, dim=2).numpy()
+    w = weights(model)
+    sequence = ort.InferenceSession(graph.build_sequence(w, {}).SerializeToString())
+    step = ort.InferenceSession(graph.build_step(w, {}).SerializeToString())
+    probs, _, residuals, next_state = sequence.run(None, {"x": x, "length": lengths, "state": state})
+    for i, n in enumerate(lengths):
+        assert probs[i, :n] == pytest.approx(expected[i, :n], abs=1e-5)
+        assert residuals[i, :n] == pytest.approx(residual.numpy()[i, :n], abs=1e-5, rel=1e-4)
+    assert next_state == pytest.approx(following.numpy(), abs=1e-5)
+    carried = state
+    for t in range(40):
+        active = np.flatnonzero(lengths > t)
+        out = step.run(None, {"x": x[active, t], "state": carried[active]})
+        assert out[0] == pytest.approx(expected[active, t], abs=1e-5)
+        carried = carried.copy()
+        carried[active] = out[3]
+
+
+def test_thresholds_hold_the_false_positive_rate_and_novelty_is_calibrated():
+    rng = np.random.default_rng(0)
+    probs = rng.dirichlet([20] + [0.3] * 8, 20_000).astype(np.float32)
+    label = np.zeros(20_000, dtype=np.int8)
+    limits = calibration.thresholds(probs, label, 2e-3)
+    alarmed = (probs[:, 1:] >= list(limits.values())).any(axis=1)
+    assert alarmed.mean() <= 3e-3
+    fitted = calibration.novelty(rng.exponential(1.0, 20_000).astype(np.float32), 1e-4)
+    assert fitted["tail"]["threshold"] == pytest.approx(-np.log(0.02), rel=0.05)
+
+
+def test_capping_keeps_order_and_makes_the_rest_background():
+    capture = _captures(500, 1)[0]
+    small = capped(capture, 50, seed=1)
+    kept = np.flatnonzero(small.label > 0)
+    assert len(kept) == 50
+    assert np.array_equal(small.x, capture.x)
+    assert set(small.label[small.label != capture.label].tolist()) <= {-1}
+    assert replace(small, label=capture.label).label is capture.label
+
+
+def test_label_rules_first_match_wins_and_negation_holds(tmp_path):
+    path = tmp_path / "c.labels.yaml"
+    path.write_text(
+        "entries:\n- captures: [c.pcap]\n  rules:\n"
+        "  - {orig: 10.0.0.0/24, not_resp: 10.0.0.9, resp_port: '20-25', label: recon, detail: scan}\n"
+        "  - {host: 10.0.0.5, host2: 10.0.0.9, after: 100, before: 200, label: flood}\n"
+        "  default: benign\n"
+    )
+    name = label.load_rules(path)
+
+    def conn(orig, resp, port, ts=150.0):
+        return {"id.orig_h": orig, "id.orig_p": 5, "id.resp_h": resp, "id.resp_p": port, "proto": "tcp", "ts": ts}
+
+    assert name(conn("10.0.0.5", "10.1.0.1", 22)) == ("recon", "scan")
+    assert name(conn("10.0.0.5", "10.0.0.9", 22))[0] == "flood"
+    assert name(conn("10.0.0.9", "10.0.0.5", 80))[0] == "flood"
+    assert name(conn("10.0.0.9", "10.0.0.5", 80, ts=201.0))[0] == "benign"
