@@ -47,7 +47,8 @@ def top_features(
     size = np.abs(np.nan_to_num(residuals.astype(np.float64), posinf=np.inf, neginf=np.inf))
     with np.errstate(divide="ignore"):
         steps = np.round(np.log(size) / _RESOLUTION)
-    steps[np.isnan(x)] = -np.inf
+    # What reads the same as usual is no reason, however surprised the model is.
+    steps[np.isnan(x) | np.isclose(x, usual, rtol=5e-3, atol=5e-3)] = -np.inf
     order = np.argsort(-steps, axis=1, kind="stable")[:, :k]
     rows = np.arange(len(x))[:, None]
     usable = ~np.isneginf(steps[rows, order])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import os
 from dataclasses import dataclass
 from typing import Any
 
@@ -58,9 +59,17 @@ def check_distributions() -> None:
         raise PyadError("onnxruntime is not installed; pip install onnxruntime (CPU) or onnxruntime-gpu (CUDA)")
 
 
-def _session(graph: bytes, providers: list[str]) -> Any:
-    import onnxruntime as ort
+def _onnxruntime() -> Any:
+    """The module, with its telemetry off: a detector inside a hospital reports to nobody."""
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # read when the module is loaded
+    import onnxruntime
 
+    onnxruntime.disable_telemetry_events()
+    return onnxruntime
+
+
+def _session(graph: bytes, providers: list[str]) -> Any:
+    ort = _onnxruntime()
     options = ort.SessionOptions()
     options.intra_op_num_threads = 1  # small matrices: threads cost more than they bring
     options.inter_op_num_threads = 1
@@ -83,8 +92,7 @@ class Model:
         if provider not in PROVIDERS:
             raise PyadError(f"provider '{provider}' is none of {', '.join(PROVIDERS)}")
         check_distributions()
-        import onnxruntime as ort
-
+        ort = _onnxruntime()
         self.bundle = bundle
         self.warnings: list[str] = []
         self._max_streams = max_streams

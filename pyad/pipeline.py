@@ -22,6 +22,8 @@ from pyad.prefetch import prefetch
 from pyad.row import Rows, concat
 from pyad.verdict import DECISION_NAMES, Policy, Verdicts, decide
 
+# Columns without which a log says little; a run in which no row has one of them is told so.
+ESSENTIAL = ("duration", "orig_bytes", "resp_bytes", "orig_pkts", "resp_pkts", "orig_ip_bytes", "resp_ip_bytes")
 STAGES = ("parse", "features", "model", "decide", "output")
 
 
@@ -109,6 +111,7 @@ class Pipeline:
         self._max_lateness_s = max_lateness_s
         self._explain_all = explain_all
         self._clock = -np.inf
+        self._missing = set(ESSENTIAL)
 
     def run(self, source: Iterable[Rows], sink: Sink, read_ahead: int = 0) -> None:
         """Take the source to its end; whatever it raises passes through, after the sink got all rows before it.
@@ -136,6 +139,11 @@ class Pipeline:
                 self._end_timeline(sink)
                 raise
         self._end_timeline(sink)
+        if self._missing and self.counts.rows:
+            self.warnings.append(
+                f"no connection has {', '.join(n for n in ESSENTIAL if n in self._missing)}: the detector sees less "
+                "and errs more; let Zeek log these columns"
+            )
 
     def _timed(self, source: Iterator[Rows]) -> Iterator[Rows]:
         while True:
@@ -259,6 +267,7 @@ class Pipeline:
 
     def _count(self, rows: Rows, verdicts: Verdicts, batch: Batch) -> None:
         counts = self.counts
+        self._missing -= {n for n in self._missing & rows.columns.keys() if not np.isnan(rows.columns[n]).all()}
         last = ~(rows.number("partial") > 0)
         counts.rows += len(rows)
         counts.partial_rows += int((~last).sum())

@@ -128,7 +128,7 @@ def _read(facts: RunFacts, report: ReadReport, pipeline: Pipeline) -> Iterator[s
     if report.packets:
         what.append(_count(report.packets, "packet"))
     what.append(_count(counts.rows - counts.partial_rows, "connection"))
-    yield f"Read     {', '.join(what)} in {digits(facts.wall_s)} s"
+    yield f"Read     {', '.join(what)} in {_seconds(facts.wall_s)}"
     if math.isfinite(counts.first_ts):
         more = f", {counts.timelines} timelines" if counts.timelines > 1 else ""
         yield f"Period   {_when(counts.first_ts)} to {_when(counts.last_ts)} UTC{more}"
@@ -213,3 +213,7 @@ def _when(ts: float) -> str:
 
 def _finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
+
+
+def _seconds(value: float) -> str:
+    return f"{value:.0f} s" if value >= 100 else f"{value:.1f} s"

@@ -24,7 +24,7 @@ NOVELTY = {
 }
 COLUMNS = (
     "ts", "uid", "id.orig_h", "id.orig_p", "id.resp_h", "id.resp_p", "proto", "service", "duration",
-    "orig_bytes", "resp_bytes", "partial",
+    "orig_bytes", "resp_bytes", "partial", "orig_pkts", "resp_pkts", "orig_ip_bytes", "resp_ip_bytes",
 )  # fmt: skip
 
 
@@ -88,7 +88,7 @@ def fake_detector(min_conns=None, allow=(), novel_p=None, **rules) -> Detector:
         allow_list=AllowList(allow),
         rules=IncidentRules(min_conns=min_conns or {}, model="fake-1", **rules),
         names=NAMES,
-        usual=np.array([1.0, 2.0, 3.0]),
+        usual=np.array([0.5, 2.0, 3.0]),
     )
 
 
@@ -103,7 +103,7 @@ def row(
 ):  # fmt: skip
     return (
         ts, uid or f"C{ts:.3f}{orig}{orig_p}", orig, orig_p, resp, port, proto, service, duration,
-        code(cls, prob), novelty, partial,
+        code(cls, prob), novelty, partial, 1, 1, 40, 40,
     )  # fmt: skip
 
 

@@ -157,7 +157,7 @@ def _is_connection_data(path: Path) -> bool:
 
 
 def _files_under(folder: Path, out: Path | None) -> Iterator[Path]:
-    """Regular files below the folder, hidden ones (editors, rotators) and those in `out` left out.
+    """Regular files below the folder; hidden ones (editors, rotators), those in `out` and outputs of pyad left out.
 
     Links to folders are not followed.
     """
@@ -167,6 +167,9 @@ def _files_under(folder: Path, out: Path | None) -> Iterator[Path]:
         raise InputError(str(error.filename), "", f"cannot be listed ({error.strerror})", "check its permissions")
 
     for base, folders, names in os.walk(folder, onerror=refuse):
+        if {"pyad.log", "summary.json"} <= set(names):  # what an earlier replay wrote, Zeek's own logs among it
+            folders.clear()
+            continue
         folders[:] = sorted(n for n in folders if not n.startswith(".") and Path(base, n).resolve() != written)
         for name in sorted(names):
             path = Path(base, name)

@@ -220,3 +220,11 @@ def test_an_interrupted_batch_still_closes_its_incidents(stop):
     with pytest.raises(stop):
         Pipeline(detector, 1).run([rows_of(row(1.0, "recon"), row(2.0))], seen)
     assert [n.state for n in seen.notices] == ["new", "closed"]
+
+
+def test_columns_that_no_row_has_are_named_once():
+    rows = rows_of(*[row(1000.0 + i) for i in range(5)])
+    for name in ("orig_pkts", "resp_ip_bytes"):
+        del rows.columns[name]
+    pipeline, _ = run([rows.take(slice(0, 3)), rows.take(slice(3, None))])
+    assert [w for w in pipeline.warnings if "orig_pkts, resp_ip_bytes" in w] == pipeline.warnings != []
