@@ -30,13 +30,12 @@ from pyad.row import Rows
 from pyad.sources.base import ReadReport
 from pyad.sources.conn_log import read_conn_log
 from pyad.sources.sniff import first_packet
-from pyad.sources.stored import STDIN, open_stored, read_blocks
+from pyad.sources.stored import STDIN, read_blocks
 
 # Zeek's own columns for link-layer addresses and VLANs; a Zeek built without them runs without.
 OPTIONAL_SCRIPTS = ("policy/protocols/conn/mac-logging", "policy/protocols/conn/vlan-logging")
 # What Zeek needs of the environment; the rest (locale, a cluster node's name, a log suffix) may change its logs.
 _ENVIRONMENT = ("PATH", "HOME", "TMPDIR", "LD_LIBRARY_PATH", "ZEEKPATH", "ZEEK_PLUGIN_PATH")
-_COMPRESSED = (b"\x1f\x8b", b"\x28\xb5\x2f\xfd")  # gzip, zstd: unpacked here, Zeek reads plain captures
 _STDERR_TAIL_BYTES = 8192
 _RECORD = struct.Struct("<IIII").pack
 _MISSING_SCRIPT = re.compile(r"can't find (?:policy/)?protocols/conn/(?:mac|vlan)-logging")
@@ -88,6 +87,7 @@ def read_with_zeek(
             done += max(len(stream.begun), 1)
             report.files += max(len(stream.begun), 1)
             report.bytes += stream.report.bytes
+            report.packets += stream.report.packets
             report.add(stream.report)
             yield from _rows(folder / "conn.log", stream, report, complete=problem is None)
             if problem is not None and (len(rest) > 1 or not stream.report.problems):
@@ -149,7 +149,7 @@ def _rows(log: Path, stream: _Stream, report: ReadReport, complete: bool) -> Ite
 
 
 class _Stream:
-    """The captures one Zeek run reads: a single one as it is, several as one pcap.
+    """The captures one Zeek run reads, as one pcap: what is whole of a damaged one reaches Zeek, and no more.
 
     begun: (capture, time of its first packet) of those that were read, in order. report: of this reading.
     """
@@ -165,27 +165,9 @@ class _Stream:
         """The capture that is being read, or was last."""
         return str(self.begun[-1][0] if self.begun else self._paths[0])
 
-    def file(self) -> Path | None:
-        """The capture, where it is a single one that Zeek can open by itself. Raises InputError where nobody can."""
-        path = self._paths[0]
-        # "kind::name" chooses a packet source in Zeek, so such a file goes through standard input as well.
-        if len(self._paths) > 1 or path == STDIN or "::" in str(path.absolute()):
-            return None
-        with open_stored(path) as stored:
-            try:
-                head = stored.read(4)
-                size = path.stat().st_size
-            except OSError as error:
-                raise InputError(str(path), "", f"reading failed ({error.strerror})", "check the disk") from None
-        if head.startswith(_COMPRESSED):
-            return None
-        self.begun.append((path, 0.0))
-        self.report.consumed(size)
-        return path.absolute()
-
     def blocks(self) -> Iterator[bytes]:
         """The bytes for Zeek. Ends before a capture that cannot be part of the stream; faults go to the report."""
-        if len(self._paths) > 1:
+        if self._paths[0] != STDIN:
             yield from self._joined()
             return
         self.begun.append((self._paths[0], 0.0))
@@ -212,6 +194,7 @@ class _Stream:
                         continue
                     if 0 <= packets[-1][0] < MAX_TIME_S:
                         newest = max(newest, packets[-1][0])
+                    self.report.packets += len(packets)
                     yield self._records(packets)
             except InputError as error:
                 self.report.problems.append(error)
@@ -260,15 +243,11 @@ class _Run:
     def feed_and_wait(self) -> InputError | None:
         """Run to the end; the problem there was, if any."""
         try:
-            file = self._stream.file()
-        except InputError as error:
-            return error
-        try:
             process = subprocess.Popen(
-                [*self._command, str(file or "-"), str(self._script)],
+                [*self._command, "-", str(self._script)],
                 cwd=self._folder,
                 env={k: os.environ[k] for k in _ENVIRONMENT if k in os.environ} | {"LC_ALL": "C", "TZ": "UTC"},
-                stdin=subprocess.DEVNULL if file else subprocess.PIPE,
+                stdin=subprocess.PIPE,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.PIPE,
                 start_new_session=True,  # its own group, so that helpers it starts end with it

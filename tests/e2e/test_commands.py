@@ -1,5 +1,9 @@
 """The small commands with the default bundle."""
 
+import os
+import subprocess
+import sys
+
 import pytest
 
 from pyad import cli
@@ -36,3 +40,14 @@ def test_doctor_names_what_is_broken(capsys, tmp_path):
     code, out = run(capsys, "doctor", "--bundle", str(tmp_path), "--out", str(tmp_path / "out"))
     assert code == 1
     assert any(line.startswith("FAIL  model") and str(tmp_path) in line for line in out.splitlines())
+
+
+def test_nothing_is_reported_to_anybody(tmp_path):
+    """onnxruntime's telemetry writes an identifier below the home folder before it sends anything."""
+    home = tmp_path / "home"
+    home.mkdir()
+    env = {**os.environ, "HOME": str(home)}
+    env.pop("ORT_DISABLE_TELEMETRY", None)
+    done = subprocess.run([sys.executable, "-m", "pyad", "model", "verify"], env=env, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert list(home.rglob("*")) == []

@@ -181,6 +181,13 @@ def test_the_folder_that_is_written_to_is_left_out_of_a_walk(tmp_path):
     assert not report.warnings
 
 
+def test_what_an_earlier_replay_wrote_is_no_input(tmp_path):
+    kept = put(tmp_path / "conn.log", TSV)
+    for name in ("pyad.log", "summary.json", "zeek/conn.log"):
+        put(tmp_path / "earlier" / name, TSV)
+    assert expand([tmp_path]) == [kept]
+
+
 def test_rotated_logs_are_in_order_of_the_first_end_for_logs_rotate_by_removal(tmp_path):
     long = LINE.replace("0.500000", "5000.0")
     later = put(tmp_path / "conn.1.log", conn(1000, long))
