@@ -96,6 +96,8 @@ def _compare(batches: Iterator[Rows], against: Path) -> int:
     """Print what differs from a conn.log and how much agrees; 1 where anything differs or cannot be read."""
     theirs = ReadReport()
     found = parity.compare(_records(batches), _records(read_conn_log(against, theirs)))
+    if theirs.problems and not found.connections:
+        return _problems(theirs)  # nothing of the log could be read: every connection would be listed as missing
     for line in found.text():
         sys.stdout.write(line + "\n")
     if theirs.problems:
