@@ -16,7 +16,7 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
-from pyad.features import FEATURES, FeatureExtractor
+from pyad.features import FeatureExtractor
 from pyad.row import BY_NAME, Rows, from_tuples
 from pyad.verdict import CLASSES
 
@@ -204,8 +204,3 @@ def overlap(split: Split) -> dict[str, int]:
         "identical_rows_validation": sum(row.tobytes() in seen for c in split.validation for row in c.x),
         "identical_rows_test": sum(row.tobytes() in seen for c in split.test for row in c.x),
     }
-
-
-def columns(names: Sequence[str]) -> list[int]:
-    """Indices of features by name."""
-    return [FEATURES.index(n) for n in names]

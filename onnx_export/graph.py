@@ -16,8 +16,9 @@ from onnx import TensorProto, helper, numpy_helper
 
 OPSET = 18
 IR_VERSION = 8  # read by onnxruntime 1.17 and newer
+# Scaled inputs are clipped here: one wild value must not drown the rest.
 CLIP = 8.0
-_KERNEL = 3
+KERNEL = 3  # rows the convolution reads
 
 Weights = Mapping[str, NDArray[np.float32]]
 
@@ -95,7 +96,7 @@ def _head(b: _Builder, w: Weights, hidden: str, pool: str, latent: str, residual
 
 def _split_state(b: _Builder, w: Weights) -> list[str]:
     embed, conv, hidden = w["embed_b"].size, w["conv_b"].size, w["lstm_wh"].shape[0]
-    sizes = b.ints(*[embed] * (_KERNEL - 1), conv, hidden, hidden)
+    sizes = b.ints(*[embed] * (KERNEL - 1), conv, hidden, hidden)
     clean = b.op("Where", b.op("IsNaN", "state"), b.scalar(0.0), "state")
     return b.multi("Split", [clean, sizes], ["past_2", "past_1", "pooled", "h", "c"], axis=1)
 
@@ -123,7 +124,7 @@ def _model(b: _Builder, name: str, inputs: list[onnx.ValueInfoProto], lead: list
 
 def state_size(w: Weights) -> int:
     """Floats of carried state per host."""
-    return (_KERNEL - 1) * w["embed_b"].size + w["conv_b"].size + 2 * w["lstm_wh"].shape[0]
+    return (KERNEL - 1) * w["embed_b"].size + w["conv_b"].size + 2 * w["lstm_wh"].shape[0]
 
 
 def build_step(w: Weights, metadata: Mapping[str, str]) -> onnx.ModelProto:

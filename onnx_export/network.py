@@ -14,9 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-# Scaled inputs are clipped here: one wild value must not drown the rest.
-CLIP = 8.0
-KERNEL = 3
+from onnx_export.graph import CLIP, KERNEL
 
 
 @dataclass(frozen=True)

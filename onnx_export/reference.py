@@ -7,8 +7,9 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
+from onnx_export.graph import CLIP
+
 Array = NDArray[np.float32]
-CLIP = 8.0
 
 
 def _sigmoid(x: Array) -> Array:

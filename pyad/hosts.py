@@ -96,7 +96,6 @@ class HostDirectory:
         self._hashes = array("I", bytes(array("I").itemsize * self.max_hosts))
         self._lives = array("I", bytes(array("I").itemsize * self.max_hosts))
         self.evicted = 0
-        self.expired = 0
 
     def __len__(self) -> int:
         return len(self._probation) + len(self._protected)
@@ -180,7 +179,6 @@ class HostDirectory:
                     self._is_protected[old_slot] = 0
         idle = t - self._last_seen[slot]
         if idle > self.host_idle_s:
-            self.expired += 1
             self._begin(slot)
         if idle > 0:
             self._last_seen[slot] = t

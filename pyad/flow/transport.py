@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from struct import Struct
 
 from pyad.flow import rowbuild, service, tunnels, watchers
@@ -17,14 +18,14 @@ TCP_HEADER = Struct(">IIBBH").unpack_from
 _BROADCAST = b"\xff\xff\xff\xff"
 
 
-class Transport(FlowTable):
+class Transport(FlowTable, ABC):
     """The transport layer on top of the table of flows; the layer below is the engine's."""
 
+    @abstractmethod
     def ip_packet(
         self, ts: float, data: bytes, off: int, end: int, wire_end: int, macs: bytes, vlan: int, encap: Encap
     ) -> None:
         """Process the IP packet inside a tunnel."""
-        raise NotImplementedError
 
     def syn(self, ts: float, data: bytes, key: bytes, total: int, wire: int, size: int) -> bool:
         """Remember a connection's first plain SYN in the small form. False: it is no such packet."""

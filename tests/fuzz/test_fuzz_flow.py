@@ -15,6 +15,7 @@ from pyad.flow.engine import FlowEngine
 from pyad.flow.options import FlowOptions
 from pyad.sources.base import ReadReport
 from pyad.sources.pcap import read_captures
+from tests.effort import examples
 from tests.packets import START, A, B, Talk, ether, ip, pcap, pcapng, run, tcp_segment, udp
 from tests.unit.test_flow_layers import LINKS, OUTER, OVER_UDP, fragments
 from tests.unit.test_flow_time import ANSWER, QUERY, mixed
@@ -40,7 +41,7 @@ def feed(packets: list[tuple[int, float, bytes]]) -> FlowEngine:
     return engine
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(st.lists(st.tuples(LINK_TYPE, st.floats(0, 4e9), st.binary(max_size=200)), max_size=8))
 def test_random_bytes_under_every_link_type(packets):
     feed(packets)
@@ -55,7 +56,7 @@ def mutated(draw) -> tuple[int, float, bytes]:
     return link_type, START + draw(st.floats(-1000, 1000)), bytes(data[: draw(st.integers(0, len(data)))] or data)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=examples(400), deadline=None)
 @given(st.lists(mutated(), max_size=10))
 def test_mutated_packets(packets):
     feed(packets)
@@ -69,7 +70,7 @@ CAPTURES = [
 ]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(
     st.sampled_from(CAPTURES),
     st.lists(st.tuples(st.integers(0, 100_000), st.integers(0, 255)), max_size=8),
@@ -128,7 +129,7 @@ FLAGS = st.sampled_from(["S", "SA", "A", "PA", "FA", "F", "R", "RA", "FRA", "SFR
 WORD = st.integers(0, 2**32 - 1)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(st.lists(st.tuples(FLAGS, st.booleans(), WORD, WORD, st.integers(0, 2000)), max_size=12))
 def test_any_sequence_numbers_give_counts_that_make_sense(segments):
     packets = []

@@ -20,6 +20,7 @@ from pyad.sources import detect, expand, first_time
 from pyad.sources.base import ReadReport
 from pyad.sources.conn_log import read_conn_log
 from pyad.sources.fields import unescape
+from tests.effort import examples
 from tests.logs import TSV, as_json
 
 VALID = [TSV.encode(), as_json().encode(), as_json(nested=True, iso=True).encode()]
@@ -102,19 +103,19 @@ def check_reading(raw):
             assert str(error).isprintable()
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(st.binary(max_size=300) | st.text(max_size=300).map(lambda t: t.encode("utf-8", "surrogatepass")))
 def test_any_bytes(raw):
     check_reading(raw)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(damaged_logs())
 def test_damaged_logs(raw):
     check_reading(raw)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(texts)
 def test_text_round_trips(text):
     tsv = tsv_text(text)
@@ -130,7 +131,7 @@ def test_text_round_trips(text):
         assert json.loads(json_text(text)) == text
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(st.text(max_size=20))  # lone surrogates too
 def test_any_text_is_one_line_of_valid_output(text):
     for fmt in ("tsv", "json"):
@@ -147,7 +148,7 @@ def test_any_text_is_one_line_of_valid_output(text):
             assert lines[0].isascii()
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(st.floats())
 def test_any_number_prints(value):
     text = zeek_double(value)
@@ -188,7 +189,7 @@ def rows(draw):
     return from_tuples([f.name for f in FIELDS], tuples, "x")
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(rows(), st.sampled_from(["tsv", "json"]))
 def test_rows_round_trip(batch, fmt):
     with tempfile.TemporaryDirectory() as folder:

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from pyad.errors import PyadError
 from pyad.onnx_check import MAX_BYTES, check_onnx
+from tests.effort import examples
 
 onnx = pytest.importorskip("onnx", reason="needs the dev extra: pip install 'zeek-pyad[dev]'")
 from onnx import TensorProto, helper, numpy_helper  # noqa: E402
@@ -80,7 +81,7 @@ def test_what_is_refused(data, reason):
         check_onnx(data, "bad.onnx")
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(st.binary(max_size=200), st.integers(0, 10_000))
 def test_any_bytes_are_accepted_or_refused_never_a_crash(noise, at):
     good = _good()
