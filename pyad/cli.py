@@ -20,6 +20,11 @@ from pyad.paths import bundle_names, find_bundle
 from pyad.sources import ENGINES
 from pyad.verdict import ATTACK_CLASSES
 
+# Settings that have an option of their own name.
+_OPTIONS = (
+    *("input.engine", "model.bundle", "model.provider", "output.format", "output.verdicts"),
+    *("bridge.url", "bridge.lane", "bridge.state_file"),
+)
 INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 
 
@@ -116,6 +121,15 @@ def _parser() -> argparse.ArgumentParser:
         help="print the connections as Zeek's conn.log",
         description="Print what the detector sees, one line per finished connection, as Zeek's conn.log.",
     ))  # fmt: skip
+    _add_run(commands.add_parser(
+        "run",
+        parents=[model, settings],
+        help="detect live, with Zeek",
+        description="Connect to a running Zeek that has pyad's package loaded, judge its connections as they end and "
+        "have Zeek raise the notices. Runs until SIGTERM or Ctrl-C; SIGHUP begins a new pyad.log.",
+        epilog="the settings are those that `pyad replay --help` lists, mostly bridge.*; Zeek and pyad read the same "
+        "secret file, which pyad makes if it is not there (PYAD_SECRET_FILE names another one for both)",
+    ))  # fmt: skip
     _add_model(commands.add_parser("model", help="verify or show a bundle"), common)
     check = commands.add_parser(
         "doctor", parents=[model, settings], help="is everything in place, and what to do if not"
@@ -136,6 +150,23 @@ def _add_replay(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--fail-on-notice", action="store_true", help="exit code 1 when there is a notice")
     parser.set_defaults(run=_replay)
+
+
+def _add_run(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--url", help="Zeek's WebSocket API (default: ws://127.0.0.1:27759)")
+    parser.add_argument("--lane", help="rows to take: all, or with sharding a proxy's name (default: all)")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="folder for a pyad.log of our own (default: none)")
+    parser.add_argument("--format", choices=("tsv", "json"), help="of pyad.log (default: tsv)")
+    parser.add_argument(
+        "--verdicts", choices=("decided", "all"), help="rows in pyad.log (default: decided: only what was found)"
+    )
+    parser.add_argument(
+        "--state",
+        dest="state_file",
+        metavar="FILE",
+        help="what is remembered of hosts from one run to the next; none for nothing (default: /var/lib/pyad/state)",
+    )
+    parser.set_defaults(run=_run)
 
 
 def _add_rows(parser: argparse.ArgumentParser) -> None:
@@ -167,7 +198,7 @@ def _add_model(parser: argparse.ArgumentParser, common: argparse.ArgumentParser)
 def _config(arguments: argparse.Namespace) -> Config:
     """The configuration with the command line's own options over it."""
     options = {}
-    for key in ("input.engine", "model.bundle", "model.provider", "output.format", "output.verdicts"):
+    for key in _OPTIONS:
         value = getattr(arguments, key.partition(".")[2], None)
         if value is not None:
             options[key] = value
@@ -180,6 +211,12 @@ def _replay(arguments: argparse.Namespace) -> int:
         code = replay.replay(arguments.files, _config(arguments), arguments.out, arguments.fail_on_notice)
     _write(summary.getvalue())
     return code
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    from pyad import service
+
+    return service.run(_config(arguments), arguments.out)
 
 
 def _version(_: argparse.Namespace) -> int:

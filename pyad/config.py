@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit, urlunsplit
 
 import yaml
 
@@ -17,8 +18,11 @@ from pyad.errors import UsageError, printable
 from pyad.incidents import IncidentRules
 from pyad.sources import ENGINES
 from pyad.verdict import ATTACK_CLASSES, DECISION_NAMES
+from pyad.wire import PATH
 
 ENV_PREFIX = "PYAD_"
+# A variable that Zeek's side reads too, so that one name moves the secret for both.
+_SHARED_VARIABLES = {"PYAD_SECRET_FILE": "bridge.secret_file"}
 
 
 class _BadValueError(Exception):
@@ -56,6 +60,32 @@ def _name(value: Any) -> str:
     if isinstance(value, str) and value.strip():
         return value
     raise _BadValueError("a name or a path")
+
+
+def _optional_name(value: Any) -> str:
+    return "" if value in (None, "", "none") else _name(value)
+
+
+def _lane(value: Any) -> str:
+    if isinstance(value, str) and value and set(value) <= _LANE_CHARACTERS and len(value) <= _MAX_LANE:
+        return value
+    raise _BadValueError("a lane: 'all', or the name of a proxy")
+
+
+_LANE_CHARACTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-")
+_MAX_LANE = 64
+
+
+def _url(value: Any) -> str:
+    expected = "an address such as ws://127.0.0.1:27759 or wss://zeek.example.org:27759"
+    try:
+        parts = urlsplit(value if isinstance(value, str) else "")
+        sound = parts.scheme in ("ws", "wss") and parts.hostname and parts.port != 0
+    except ValueError:
+        raise _BadValueError(expected) from None
+    if not sound or parts.username or parts.query or parts.fragment or not str(value).isprintable() or " " in value:
+        raise _BadValueError(expected)
+    return urlunsplit(parts._replace(path=PATH)) if parts.path in ("", "/") else str(value)
 
 
 def _networks(value: Any) -> tuple[Network, ...]:
@@ -190,6 +220,35 @@ class OutputSettings:
 
 
 @dataclass(frozen=True)
+class BridgeSettings:
+    """The live connection to Zeek (`pyad run`)."""
+
+    url: str = _setting(f"ws://127.0.0.1:27759{PATH}", _url, "Zeek's WebSocket API; wss:// with TLS")
+    tls_ca: str = _setting("", _optional_name, "file with the authority that Zeek's certificate is checked with")
+    tls_cert: str = _setting("", _optional_name, "file with the certificate shown to Zeek")
+    tls_key: str = _setting("", _optional_name, "file with its key")
+    lane: str = _setting("all", _lane, "rows it takes: all, or with sharding a proxy's name")
+    window: int = _setting(
+        32, _number(1, 1024, "batches", whole=True), "batches each Zeek node may have under way at once"
+    )
+    secret_file: str = _setting(
+        "/etc/pyad/secret", _name, "the secret shared with Zeek; made if missing; also PYAD_SECRET_FILE"
+    )
+    require_mac: str = _setting(
+        "auto", _choice("auto", "always", "never"), "whether rows must prove that they come from Zeek"
+    )
+    state_file: str = _setting(
+        "/var/lib/pyad/state", _optional_name, "what is remembered of hosts from one run to the next; none for nothing"
+    )
+    snapshot_interval_s: float = _setting(
+        300.0, _number(0, 1e9, "s"), "state is written this often; 0 for only at the end"
+    )
+    hello_interval_s: float = _setting(1.0, _number(0.05, 5, "s"), "heartbeat")
+    connect_timeout_s: float = _setting(5.0, _number(0.1, 300, "s"), "a connection must be up within this")
+    backoff_max_s: float = _setting(10.0, _number(0.1, 3600, "s"), "longest wait before connecting again")
+
+
+@dataclass(frozen=True)
 class Config:
     """All settings, one dataclass per section."""
 
@@ -199,6 +258,7 @@ class Config:
     verdict: VerdictSettings = field(default_factory=VerdictSettings)
     incidents: IncidentSettings = field(default_factory=IncidentSettings)
     output: OutputSettings = field(default_factory=OutputSettings)
+    bridge: BridgeSettings = field(default_factory=BridgeSettings)
 
 
 _SECTIONS: dict[str, Any] = {f.name: f.default_factory for f in dataclasses.fields(Config)}
@@ -219,7 +279,11 @@ def load_config(
     config = Config()
     if file is not None:
         config = _with_file(config, file)
-    for name, text in sorted((os.environ if environment is None else environment).items()):
+    variables = os.environ if environment is None else environment
+    for name, setting in _SHARED_VARIABLES.items():
+        if variables.get(name):
+            config = _with(config, f"environment variable {name}", setting.split("."), variables[name])
+    for name, text in sorted(variables.items()):
         path = name.removeprefix(ENV_PREFIX).lower().split("__")
         if not name.startswith(ENV_PREFIX):
             continue
@@ -244,7 +308,7 @@ def describe() -> str:
     for section, make in _SECTIONS.items():
         for setting in dataclasses.fields(make):
             default = getattr(make(), setting.name)
-            shown = "as the bundle says" if default in (None, {}) else "none" if default == () else default
+            shown = "as the bundle says" if default in (None, {}) else "none" if default in ((), "") else default
             lines.append(f"  {section + '.' + setting.name:<31} {setting.metadata['help']} ({shown})")
     return "\n".join(lines)
 

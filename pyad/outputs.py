@@ -93,6 +93,25 @@ class Outputs:
         if len(rows):
             self._pyad_log.write(rows, verdicts, suppressed, reasons)
 
+    def adopt_notices(self, folder: Path) -> None:
+        """Put the notices that Zeek runs raised in place of the empty notice.log: their logs lie below `folder`.
+
+        The first log is taken as it is, further ones are added where they have the same columns.
+        """
+        self._notice_log.close()
+        target = self.files[NOTICE_LOG]
+        first: list[str] = []
+        for found in sorted(folder.rglob(NOTICE_LOG), key=_run_number):
+            lines = found.read_text(encoding="utf-8", errors="surrogateescape").splitlines(keepends=True)
+            found.unlink()
+            if not first:
+                first = lines
+            else:
+                at = len(first) - (first[-1].startswith("#close") if first else 0)
+                first[at:at] = [line for line in lines if not line.startswith("#")]
+        if first:
+            target.write_text("".join(first), encoding="utf-8", errors="surrogateescape")
+
     def close(self) -> None:
         """Finish both logs; each is tried even if the other fails. Twice is harmless."""
         try:
@@ -113,6 +132,12 @@ class Outputs:
                 f"{printable(str(path))}: cannot be written ({error.strerror}); "
                 "free space there or choose another --out"
             ) from None
+
+
+def _run_number(log: Path) -> tuple[int, str]:
+    """Order of the Zeek runs, whose folders begin with their number."""
+    number = log.parent.name.partition("-")[0]
+    return (int(number) if number.isdecimal() else 0, str(log))
 
 
 def _record(notice: Notice) -> dict[str, Any]:

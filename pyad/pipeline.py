@@ -145,6 +145,48 @@ class Pipeline:
                 "and errs more; let Zeek log these columns"
             )
 
+    def push(self, parts: Sequence[Rows]) -> list[Batch]:
+        """Score batches as they come, one result per part, in order; together they cost less than one by one.
+
+        The rows are those of one timeline without end: a live sensor's backlog may be late, and a late row counts at
+        its own time. What comes out is what `run` gives for the same rows, however they are cut.
+        """
+        filled = [part for part in parts if len(part)]
+        if not filled:
+            return [_EMPTY for _ in parts]
+        self.counts.timelines = max(self.counts.timelines, 1)
+        rows = concat(filled)
+        times = [time.perf_counter()]
+        features, scores = self._score(rows, times)
+        verdicts = decide(scores.probs, scores.novelty, self._detector.policy)
+        batches, end = [], 0
+        for part in parts:
+            if not len(part):
+                batches.append(_EMPTY)
+                continue
+            at = slice(end, end + len(part))
+            end = at.stop
+            own = rows.take(at)
+            batch = self._follow(own, verdicts.take(at), features.x[at], scores.residuals[at])
+            self._count(own, batch.verdicts, batch)
+            batches.append(batch)
+        times.append(time.perf_counter())
+        self._time(times)
+        return batches
+
+    def begin_if_back(self, rows: Rows) -> None:
+        """Begin a new timeline where the first of the next rows lies more than the lateness before the last ones."""
+        step_s = self._clock - float(rows.end_time()[0])
+        if step_s > self._max_lateness_s + float(_patience_s(rows.take(slice(0, 1)))[0]):
+            self._warn_step_back(rows, 0, step_s)
+            self._begin_timeline()
+
+    def finish(self) -> list[Notice]:
+        """Close all incidents, as at the end of a capture; the notices of that."""
+        notices = self.incidents.close_all()
+        self.counts.notices += len(notices)
+        return notices
+
     def _timed(self, source: Iterator[Rows]) -> Iterator[Rows]:
         while True:
             start = time.perf_counter()
@@ -221,26 +263,32 @@ class Pipeline:
         self._detector.scorer.reset()
 
     def _end_timeline(self, sink: Sink) -> None:
-        notices = self.incidents.close_all()
+        notices = self.finish()
         if notices:
-            self.counts.notices += len(notices)
             sink(Batch(_NO_ROWS, _NO_VERDICTS, [], [], notices))
 
     def _process(self, rows: Rows, sink: Sink) -> None:
-        detector, timings = self._detector, self.timings
         times = [time.perf_counter()]
-        features = detector.extractor.extract(rows)
-        times.append(time.perf_counter())
-        scores = detector.scorer.score(features)
-        times.append(time.perf_counter())
-        verdicts = decide(scores.probs, scores.novelty, detector.policy)
+        features, scores = self._score(rows, times)
+        verdicts = decide(scores.probs, scores.novelty, self._detector.policy)
         batch = self._follow(rows, verdicts, features.x, scores.residuals)
         self._count(rows, verdicts, batch)
         times.append(time.perf_counter())
         sink(batch)
         times.append(time.perf_counter())
+        self._time(times)
+
+    def _score(self, rows: Rows, times: list[float]) -> tuple[Any, Any]:
+        """Features and scores of rows; the moments when each was ready are added to `times`."""
+        features = self._detector.extractor.extract(rows)
+        times.append(time.perf_counter())
+        scores = self._detector.scorer.score(features)
+        times.append(time.perf_counter())
+        return features, scores
+
+    def _time(self, times: Sequence[float]) -> None:
         for stage, start, end in zip(STAGES[1:], times, times[1:]):
-            timings[stage] += end - start
+            self.timings[stage] += end - start
 
     def _follow(self, rows: Rows, verdicts: Verdicts, x: NDArray[Any], residuals: NDArray[Any]) -> Batch:
         """Allow-list, reasons and incidents of one batch."""
@@ -343,3 +391,4 @@ _NO_VERDICTS = Verdicts(
     decision=np.zeros(0, dtype=np.int8),
     unscored=np.zeros(0, dtype=np.bool_),
 )
+_EMPTY = Batch(_NO_ROWS, _NO_VERDICTS, [], [], [])

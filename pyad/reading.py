@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -23,8 +23,8 @@ def open_rows(
     *,
     zeek_out: Path | None = None,
     zeek_format: str = "tsv",
-) -> Iterator[Rows]:
-    """Rows of the files (as from `pyad.sources.expand`), in order, partial ones included."""
+) -> Generator[Rows, Sequence[str] | None, None]:
+    """Rows of the files (as from `pyad.sources.expand`), in order, partial ones included (see pyad.sources.read)."""
     options = FlowOptions(
         local_nets=tuple(map(str, settings.local_nets)),
         partial_rows=True,
@@ -45,6 +45,15 @@ def engine_used(settings: InputSettings) -> str:
 def in_python(files: Sequence[Path], settings: InputSettings) -> bool:
     """Whether reading is work in this process, which gains from a thread; Zeek and tshark are processes themselves."""
     return engine_used(settings) == "dpkt" or not any(_is_capture(f) for f in files)
+
+
+def through_zeek(files: Sequence[Path], settings: InputSettings) -> bool:
+    """Whether all of the reading is done by a Zeek that runs pyad's package, so that it can raise the notices."""
+    if engine_used(settings) != "zeek" or not all(map(_is_capture, files)):
+        return False
+    from pyad.sources.zeek_process import runs_package
+
+    return runs_package()
 
 
 def _is_capture(path: Path) -> bool:

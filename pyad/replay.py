@@ -6,8 +6,9 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -20,13 +21,14 @@ from pyad.errors import printable
 from pyad.flow import parity
 from pyad.outputs import ZEEK_FOLDER, Outputs, prepare_folder
 from pyad.pipeline import Pipeline
-from pyad.reading import as_conn_log, engine_used, in_python, open_rows
+from pyad.reading import as_conn_log, engine_used, in_python, open_rows, through_zeek
 from pyad.row import Rows
 from pyad.sinks.zeek_log import write_rows
 from pyad.sources import expand, first_time
 from pyad.sources.base import ReadReport
 from pyad.sources.conn_log import read_conn_log
 from pyad.summary import RunFacts, as_json, as_text
+from pyad.wire import notice_text
 
 _READ_AHEAD = 4  # chunks
 _TERMINATED = 143  # 128 + SIGTERM, as shells have it
@@ -56,7 +58,11 @@ def replay(inputs: Sequence[Path], config: Config, out: Path, fail_on_notice: bo
     zeek_out = out / ZEEK_FOLDER
     with _orderly_end(), closing(outputs), _progress(files, report):
         rows = open_rows(files, config.input, report, zeek_out=zeek_out, zeek_format=config.output.format)
-        pipeline.run(rows, outputs, _READ_AHEAD if in_python(files, config.input) else 0)
+        if through_zeek(files, config.input):
+            _converse(rows, pipeline, outputs)
+            outputs.adopt_notices(zeek_out)
+        else:
+            pipeline.run(rows, outputs, _READ_AHEAD if in_python(files, config.input) else 0)
     run = RunFacts(
         inputs=inputs,
         engine=engine_used(config.input),
@@ -73,13 +79,31 @@ def replay(inputs: Sequence[Path], config: Config, out: Path, fail_on_notice: bo
     return 1 if fail_on_notice and pipeline.counts.notices else 0
 
 
+def _converse(source: Generator[Rows, Sequence[str] | None, None], pipeline: Pipeline, outputs: Outputs) -> None:
+    """Score what Zeek tells of and answer with the notices, which Zeek raises: none are written here."""
+    with closing(source):
+        batch = next(source, None)
+        while batch is not None:
+            if len(batch):
+                pipeline.begin_if_back(batch)
+                scored = pipeline.push([batch])[0]
+                notices = scored.notices
+                outputs(replace(scored, notices=[]))
+            else:
+                notices = pipeline.finish()
+            try:
+                batch = source.send([notice_text(n) for n in notices])
+            except StopIteration:
+                return
+
+
 def rows(inputs: Sequence[Path], config: Config, fmt: str, everything: bool, against: Path | None) -> int:
     """Print rows as a conn.log, or compare them with one; returns the exit code.
 
     everything: also partial rows and changes of address, which a conn.log does not have.
     """
     report = ReadReport()
-    batches = open_rows(expand(inputs, report), config.input, report)
+    batches: Iterator[Rows] = open_rows(expand(inputs, report), config.input, report)
     if not everything:
         batches = as_conn_log(batches)
     code = 0

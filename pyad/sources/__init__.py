@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from itertools import count, groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -55,14 +55,15 @@ def read(
     chunk_rows: int = 8192,
     zeek_out: Path | None = None,
     zeek_format: str = "tsv",
-) -> Iterator[Rows]:
+) -> Generator[Rows, Sequence[str] | None, None]:
     """Rows of the files (as from `expand`), in order; captures by `engine`, conn.logs directly.
 
     Captures that follow one another are one stream: a flow may begin in one and end in the next. Inputs that cannot
     be read (further) are added to `report.problems`, and reading goes on with the next.
     engine: one of ENGINES; auto is zeek when it is on PATH, else dpkt. zeek_out, zeek_format: where Zeek's own logs
     stay and how they are written, with that engine: a single capture's in `zeek_out` itself; with several, those of
-    each Zeek run (see zeek_process) in a folder in it that is called after the run's number and first capture.
+    each Zeek run (see zeek_process) in a folder in it that is called after the run's number and first capture. What
+    may be sent to the iterator, and what rows of length 0 mean, is told there too.
     """
     if engine not in ENGINES:
         raise UsageError(f"engine '{printable(engine)}' does not exist; one of {', '.join(ENGINES)}")
@@ -86,7 +87,7 @@ def _captures(
     options: FlowOptions,
     folder_of: Callable[[Path], Path | None],
     zeek_format: str,
-) -> Iterator[Rows]:
+) -> Generator[Rows, Sequence[str] | None, None]:
     # Imported here: reading logs needs neither dpkt nor pyshark nor a Zeek.
     if engine == "dpkt":
         from pyad.sources.pcap import read_captures
@@ -97,8 +98,17 @@ def _captures(
 
         yield from read_with_tshark(files, report, options)
     else:
-        from pyad.sources.zeek_process import read_with_zeek
+        from pyad.sources.zeek_package import ZeekPackage
+        from pyad.sources.zeek_process import read_with_zeek, runs_package
 
+        package = None
+        if runs_package():
+            package = ZeekPackage(options.long_conn_first_s, options.long_conn_interval_s, report)
+        else:
+            report.warnings.append(
+                "this Zeek is older than 8.0 and cannot run pyad's package: rows come from its conn.log, without "
+                "application counters, and pyad writes notice.log itself"
+            )
         yield from read_with_zeek(
             files,
             report,
@@ -107,6 +117,7 @@ def _captures(
             local_nets=options.local_nets,
             private_nets_are_local=options.private_nets_are_local,
             max_lateness_s=options.max_lateness_s,
+            package=package,
         )
 
 

@@ -15,10 +15,10 @@ import struct
 import subprocess
 import tempfile
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import IO, Literal
+from typing import IO, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,6 +37,8 @@ OPTIONAL_SCRIPTS = ("policy/protocols/conn/mac-logging", "policy/protocols/conn/
 # What Zeek needs of the environment; the rest (locale, a cluster node's name, a log suffix) may change its logs.
 _ENVIRONMENT = ("PATH", "HOME", "TMPDIR", "LD_LIBRARY_PATH", "ZEEKPATH", "ZEEK_PLUGIN_PATH")
 _STDERR_TAIL_BYTES = 8192
+_PACKAGE_NEEDS = 8  # Zeek's major version
+_VERSION_S = 30.0
 _RECORD = struct.Struct("<IIII").pack
 _MISSING_SCRIPT = re.compile(r"can't find (?:policy/)?protocols/conn/(?:mac|vlan)-logging")
 
@@ -51,8 +53,9 @@ def read_with_zeek(
     private_nets_are_local: bool = True,
     max_lateness_s: float = 600.0,
     time_limit_s: float | None = None,
-) -> Iterator[Rows]:
-    """Rows of captures (pcap or pcapng, plain, gzip or zstd; a single `-` is standard input) in conn.log order.
+    package: Package | None = None,
+) -> Generator[Rows, Sequence[str] | None, None]:
+    """Rows of captures (pcap or pcapng, plain, gzip or zstd; a single `-` is standard input) in Zeek's order.
 
     folder_of: keeps all logs of the Zeek run that begins with this capture in that folder, in `fmt`; an earlier
         run's logs in it are overwritten, so each needs a folder of its own. None: they are deleted after reading.
@@ -60,13 +63,17 @@ def read_with_zeek(
         is False.
     max_lateness_s: a capture that begins so much before the end of those before it begins a new run.
     time_limit_s: each Zeek run is ended after so many seconds.
+    package: run pyad's package in that Zeek. Then the rows come from it while Zeek runs, with application counters,
+        changes of address and rows of open connections; the consumer may send the notices that the rows just yielded
+        gave (pyad.wire.notice_text), which that Zeek raises; rows of length 0 mark the end of a Zeek run. None: the
+        rows are those of the conn.log Zeek wrote.
 
     Raises PyadError where Zeek is not installed, a network is not one, or a folder cannot be written. A capture
     that Zeek cannot read (further) is an InputError in `report.problems`; rows before it are yielded, and a new run
     goes on with the next capture.
     """
     zeek = require_zeek()
-    settings = _settings(fmt, local_nets, private_nets_are_local)
+    settings = zeek_settings(fmt, local_nets, private_nets_are_local)
     done = 0
     while done < len(paths):
         rest = paths[done:]
@@ -76,11 +83,15 @@ def read_with_zeek(
             folder = scratch / "logs" if out_dir is None else out_dir.absolute()
             script = scratch / "pyad-replay.zeek"
             for scripts in (OPTIONAL_SCRIPTS, ()):
-                _prepare(folder)
+                prepare_folder(folder)
                 script.write_text("".join(f"@load {name}\n" for name in scripts) + settings, encoding="ascii")
-                stream = _Stream(rest, max_lateness_s, report.on_bytes)
-                run = _Run(zeek, stream, script, folder, time_limit_s)
-                problem = run.feed_and_wait()
+                stream = Stream(rest, max_lateness_s, report.on_bytes)
+                run = Run(zeek, stream, script, folder, time_limit_s)
+                if package is None:
+                    problem = run.feed_and_wait()
+                else:
+                    script.write_text(script.read_text(encoding="ascii") + package.settings(), encoding="ascii")
+                    problem = yield from package.converse(run, stream, report)
                 if not (scripts and run.exit_code and _MISSING_SCRIPT.search(run.stderr) and rest[0] != STDIN):
                     break
                 report.warnings.append("this Zeek lacks the scripts that log MAC addresses and VLANs; rows have none")
@@ -89,7 +100,8 @@ def read_with_zeek(
             report.bytes += stream.report.bytes
             report.packets += stream.report.packets
             report.add(stream.report)
-            yield from _rows(folder / "conn.log", stream, report, complete=problem is None)
+            if package is None:
+                yield from _rows(folder / "conn.log", stream, report, complete=problem is None)
             if problem is not None and (len(rest) > 1 or not stream.report.problems):
                 report.problems.append(problem)  # else Zeek only says the same of what it was fed
 
@@ -105,7 +117,19 @@ def require_zeek() -> str:
     return found
 
 
-def _settings(fmt: str, local_nets: Sequence[str], private_nets_are_local: bool) -> str:
+def runs_package() -> bool:
+    """Whether the zeek on PATH is new enough for pyad's package, which needs 8.0."""
+    try:
+        told = subprocess.run(
+            [require_zeek(), "--version"], capture_output=True, timeout=_VERSION_S, check=False, text=True
+        ).stdout
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+    major = told.strip().rpartition(" ")[2].partition(".")[0]
+    return major.isdecimal() and int(major) >= _PACKAGE_NEEDS
+
+
+def zeek_settings(fmt: str, local_nets: Sequence[str], private_nets_are_local: bool) -> str:
     """The Zeek script that makes Zeek's logs what this run needs, whatever the site's Zeek is set to."""
     lines = [
         f"redef LogAscii::use_json = {'T' if fmt == 'json' else 'F'};",
@@ -125,7 +149,7 @@ def _settings(fmt: str, local_nets: Sequence[str], private_nets_are_local: bool)
     return "\n".join(lines) + "\n"
 
 
-def _prepare(folder: Path) -> None:
+def prepare_folder(folder: Path) -> None:
     """An existing folder without a conn.log of an earlier run, which would be taken for this one's."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -135,7 +159,7 @@ def _prepare(folder: Path) -> None:
         raise PyadError(f"{where}: cannot be written ({error.strerror}); give another --out folder") from None
 
 
-def _rows(log: Path, stream: _Stream, report: ReadReport, complete: bool) -> Iterator[Rows]:
+def _rows(log: Path, stream: Stream, report: ReadReport, complete: bool) -> Iterator[Rows]:
     """The rows of the conn.log Zeek wrote, if any (no connection, no file), named after their captures."""
     if not log.is_file():
         return
@@ -148,7 +172,19 @@ def _rows(log: Path, stream: _Stream, report: ReadReport, complete: bool) -> Ite
     report.add(inner)
 
 
-class _Stream:
+class Package(Protocol):
+    """pyad's Zeek package in the Zeek that reads (pyad.sources.zeek_package)."""
+
+    def settings(self) -> str:
+        """What the Zeek script of a new run says of it."""
+
+    def converse(
+        self, run: Run, stream: Stream, report: ReadReport
+    ) -> Generator[Rows, Sequence[str] | None, InputError | None]:
+        """Run Zeek to its end; the problem there was, if any."""
+
+
+class Stream:
     """The captures one Zeek run reads, as one pcap: what is whole of a damaged one reaches Zeek, and no more.
 
     begun: (capture, time of its first packet) of those that were read, in order. report: of this reading.
@@ -222,16 +258,17 @@ def _pcap_header(link_type: int) -> bytes:
     return struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, MAX_RECORD, link_type)
 
 
-class _Run:
+class Run:
     """One Zeek process on one stream: started, fed, waited for, and in any case ended."""
 
-    def __init__(self, zeek: str, stream: _Stream, script: Path, folder: Path, limit_s: float | None) -> None:
+    def __init__(self, zeek: str, stream: Stream, script: Path, folder: Path, limit_s: float | None) -> None:
         self._command = [zeek, "-C", "-D", "-r"]  # -D: the same capture gives the same uids
         self._stream = stream
         self._script = script
         self._folder = folder
         self._limit_s = limit_s
         self._timed_out = False
+        self._process: subprocess.Popen[bytes] | None = None
         self._tail = b""
         self.exit_code = 0
 
@@ -254,6 +291,7 @@ class _Run:
             )
         except OSError as error:
             raise PyadError(f"zeek cannot be started ({error.strerror}); reinstall it or use --engine dpkt") from None
+        self._process = process
         timer = threading.Timer(self._limit_s or 0.0, self._give_up, [process])
         reader = threading.Thread(target=self._keep_tail, args=[process.stderr], daemon=True)
         reader.start()
@@ -270,6 +308,11 @@ class _Run:
             reader.join(timeout=5.0)
             process.wait()
         return self._problem()
+
+    def end(self) -> None:
+        """End the process, from another thread than the one that feeds it."""
+        if self._process is not None:
+            _end(self._process)
 
     def _feed(self, stdin: IO[bytes]) -> None:
         with suppress(BrokenPipeError), stdin:  # Zeek ended first: its exit code and last line say why

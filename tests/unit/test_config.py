@@ -118,3 +118,53 @@ def test_environment_and_set_are_named():
         load_config(None, {}, ["model.batch_rows"])
     with pytest.raises(UsageError, match="nothing named"):
         load_config(None, {}, ["model.batch_rows.x=1"])
+
+
+def test_the_address_of_zeek_gets_the_path_of_its_api():
+    def url(text):
+        return load_config(None, {}, [f"bridge.url={text}"]).bridge.url
+
+    assert url("ws://127.0.0.1:27759") == Config().bridge.url == "ws://127.0.0.1:27759/v1/messages/json"
+    assert url("wss://zeek.example.org:27759/") == "wss://zeek.example.org:27759/v1/messages/json"
+    assert url("ws://proxy/zeek/v1/messages/json") == "ws://proxy/zeek/v1/messages/json"
+    for bad in (
+        "http://x",
+        "127.0.0.1:27759",
+        "ws://",
+        "ws://x:99999",
+        "ws://x:0",
+        "ws://u@x",
+        "ws://x/?a",
+        "ws://a b",
+    ):
+        with pytest.raises(UsageError, match=r"bridge\.url: expected an address such as ws://127\.0\.0\.1:27759"):
+            url(bad)
+
+
+def test_the_secret_file_has_a_variable_that_zeek_reads_too():
+    shared = {"PYAD_SECRET_FILE": "/run/shared"}
+    assert load_config(None, shared).bridge.secret_file == "/run/shared"
+    both = shared | {"PYAD_BRIDGE__SECRET_FILE": "/run/own"}
+    assert load_config(None, both).bridge.secret_file == "/run/own"
+    assert load_config(None, {"PYAD_SECRET_FILE": ""}).bridge.secret_file == "/etc/pyad/secret"
+
+
+def test_no_state_file_is_none():
+    assert load_config(None, {}, ["bridge.state_file=none"]).bridge.state_file == ""
+    assert load_config(None, {}, ["bridge.state_file="]).bridge.state_file == ""
+
+
+@pytest.mark.parametrize(
+    ("setting", "told"),
+    [
+        ("window=0", "a whole number from 1 to 1024 batches"),
+        ("lane=a/b", "a lane"),
+        ("lane=", "a lane"),
+        ("require_mac=yes", "auto, always, never"),
+        ("hello_interval_s=60", "from 0.05 to 5 s"),
+        ("secret_fil=x", "did you mean bridge.secret_file"),
+    ],
+)
+def test_settings_of_the_bridge_are_checked(setting, told):
+    with pytest.raises(UsageError, match=re.escape(told)):
+        load_config(None, {}, [f"bridge.{setting}"])

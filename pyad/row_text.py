@@ -1,0 +1,111 @@
+"""Rows as text on the wire: one line per row, decoded a batch at a time into columns."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pyad.row import CORE, COUNTERS, Rows, concat
+from pyad.sources.fields import BadValueError, objects
+from pyad.sources.zeek_tsv import Header, TsvColumns
+
+_WIDTH = len(CORE)
+_DIGITS = 15  # a counter's value stays exact as a float
+_ROUNDED = ("ts", "duration")
+_DECIMALS = 6  # conn.log has microseconds; Zeek's script language knows more
+
+
+class RowDecoder:
+    """Turns batches of row texts into Rows. Keeps what it has seen, so that repeats are parsed once.
+
+    bad: reason → rows left out because they are no such row.
+    """
+
+    def __init__(self) -> None:
+        self.bad: Counter[str] = Counter()
+        self._core = TsvColumns(Header(separator=" ", empty_field="", fields=tuple(f.name for f in CORE)))
+
+    def decode(self, texts: Sequence[str], source: str) -> Rows:
+        """The rows in their order, those that do not parse left out and counted. source: what `Rows.source` says."""
+        together = "".join(texts)
+        if not (together.isascii() and together.isprintable()):
+            texts = self._only(texts, [t.isascii() and t.isprintable() for t in texts], "not printable ASCII")
+        cores, tails = list(texts), [""] * len(texts)
+        if "=" in together:
+            for i, text in enumerate(cores):
+                if "=" in text:
+                    parts = text.split(" ", _WIDTH)
+                    if len(parts) > _WIDTH:
+                        cores[i], tails[i] = " ".join(parts[:_WIDTH]), parts[_WIDTH]
+        sound = [t.count(" ") == _WIDTH - 1 and "  " not in t and t[0] != " " != t[-1] for t in cores]
+        if not all(sound):
+            cores, tails = self._only(cores, sound, "not the columns of a row"), _kept(tails, sound)
+        counters = [_counters(tail) if tail else {} for tail in tails]
+        if None in counters:
+            sound = [c is not None for c in counters]
+            cores, counters = self._only(cores, sound, "counters not as index=value"), _kept(counters, sound)
+        found = self._parse(cores, counters)
+        if not found:
+            return Rows({})
+        rows = concat(found)
+        return Rows(rows.columns, objects([source] * len(rows)))
+
+    def _only(self, items: Sequence[str], sound: Sequence[bool], reason: str) -> list[str]:
+        kept = _kept(items, sound)
+        self.bad[reason] += len(items) - len(kept)
+        return kept
+
+    def _parse(self, cores: list[str], counters: Sequence[Any]) -> list[Rows]:
+        """All that parse, as few parts as possible; a part with a bad row is halved until that row stands alone."""
+        if not cores:
+            return []
+        try:
+            columns = dict(self._core.parse("\n".join(cores), len(cores)))
+        except BadValueError as error:
+            if len(cores) == 1:
+                self.bad[error.kind()] += 1
+                return []
+            half = len(cores) // 2
+            return self._parse(cores[:half], counters[:half]) + self._parse(cores[half:], counters[half:])
+        for name in _ROUNDED:
+            columns[name] = _rounded(columns[name])
+        columns.update(_counter_columns(counters))
+        return [Rows(columns, np.empty(len(cores), dtype=object))]
+
+
+def _kept(items: Sequence[Any], sound: Sequence[bool]) -> list[Any]:
+    return [item for item, good in zip(items, sound) if good]
+
+
+def _counters(tail: str) -> dict[int, float] | None:
+    """`index=value` texts; None where one is not, or an index is there twice."""
+    found: dict[int, float] = {}
+    items = tail.split(" ")
+    for item in items:
+        index, _, value = item.partition("=")
+        if not (index.isdecimal() and value.isdecimal() and len(index) <= 2 and len(value) <= _DIGITS):
+            return None
+        if int(index) >= len(COUNTERS):
+            return None
+        found[int(index)] = float(value)
+    return found if len(found) == len(items) else None
+
+
+def _counter_columns(counters: Sequence[dict[int, float]]) -> dict[str, NDArray[np.float64]]:
+    columns: dict[str, NDArray[np.float64]] = {}
+    for row, found in enumerate(counters):
+        for index, value in found.items():
+            name = COUNTERS[index].name
+            if name not in columns:
+                columns[name] = np.full(len(counters), np.nan)
+            columns[name][row] = value
+    return columns
+
+
+def _rounded(seconds: NDArray[np.float64]) -> NDArray[np.float64]:
+    """To the microsecond exactly as printed text would have it, which scaling in floating point is not."""
+    return np.array([round(s, _DECIMALS) for s in seconds.tolist()])

@@ -1,0 +1,7 @@
+@load ./main
+@load ./counters
+@load ./medical
+@load ./arp
+@load ./export
+@load ./verdicts
+@load ./listen
