@@ -135,7 +135,12 @@ def _parser() -> argparse.ArgumentParser:
         "doctor", parents=[model, settings], help="is everything in place, and what to do if not"
     )
     check.add_argument("--out", type=Path, default=Path("pyad-out"), metavar="DIR", help="folder a replay would write")
-    check.set_defaults(run=lambda a: doctor.run(_config(a), a.out))
+    check.add_argument(
+        "--live",
+        action=argparse.BooleanOptionalAction,
+        help="also look at the running Zeek and bridge (default: if something listens at bridge.url)",
+    )
+    check.set_defaults(run=lambda a: doctor.run(_config(a), a.out, a.live))
     commands.add_parser("version", parents=[common], help="print the version").set_defaults(run=_version)
     return parser
 

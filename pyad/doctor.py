@@ -7,34 +7,28 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
 from pyad import __version__
 from pyad.config import Config
+from pyad.doctor_live import live_findings
 from pyad.errors import PyadError, printable
+from pyad.finding import Finding
 from pyad.row import Rows, from_tuples
 
 _MIN_PYTHON = (3, 11)
 
 
-@dataclass(frozen=True)
-class Finding:
-    """One line: level, what was looked at, what was found, and what to do about it."""
+def run(config: Config, out: Path, live: bool | None = None) -> int:
+    """Print all findings; 1 where one is FAIL.
 
-    level: Literal["ok", "warn", "FAIL"]
-    what: str
-    found: str
-    todo: str = ""
-
-
-def run(config: Config, out: Path) -> int:
-    """Print all findings; 1 where one is FAIL."""
+    live: look at the connection to Zeek, too, and fail where there is none; None: look if something listens there.
+    """
     failed = False
-    for finding in findings(config, out):
+    for finding in chain(findings(config, out), () if live is False else live_findings(config.bridge, bool(live))):
         failed |= finding.level == "FAIL"
         todo = f"; {finding.todo}" if finding.todo else ""
         sys.stdout.write(f"{finding.level:<4}  {finding.what:<14} {finding.found}{todo}\n")

@@ -76,9 +76,9 @@ class Event:
     args: tuple[Any, ...]
 
 
-def subscription(lane: str) -> str:
-    """The first frame of a connection: the topics a bridge of this lane listens to."""
-    return json.dumps([f"{ROWS_TOPIC}{lane}/", STATUS_TOPIC])
+def subscription(lane: str, rows: bool = True) -> str:
+    """The first frame of a connection: the topics to be told of; without `rows` statuses alone."""
+    return json.dumps([f"{ROWS_TOPIC}{lane}/", STATUS_TOPIC] if rows else [STATUS_TOPIC])
 
 
 def encode(topic: str, event: str, args: Sequence[Argument]) -> str:

@@ -1,0 +1,83 @@
+##! Watches which link-layer address stands behind each IPv4 address: a change is how ARP spoofing begins. ARP belongs
+##! to no connection, so a change is a row of its own.
+
+@load ./main
+
+module PyAD;
+
+export {
+	## Whether changes are looked for.
+	const watch_addresses = T &redef;
+
+	## Addresses remembered at most; the ones not heard of for longest are forgotten first.
+	const max_addresses = 65536 &redef;
+
+	## The link-layer address behind ``address`` changed.
+	global address_changed: event(ts: time, address: addr, new_mac: string, old_mac: string);
+}
+
+# VLAN (0: none) and address → MAC. Two generations bound the memory without timers, and nobody can fill it for good:
+# when the young one is full it becomes the old one, and what was in the old one alone is forgotten.
+global young_claims: table[count, addr] of string;
+global old_claims: table[count, addr] of string;
+
+event zeek_init()
+	{
+	if ( ! watch_addresses )
+		disable_event_group("pyad-arp");
+	}
+
+function claims(address: addr, sender: string)
+	{
+	local mac = to_lower(sender);
+
+	# A probe claims nothing.
+	if ( ! exporting || address == 0.0.0.0 || mac == "00:00:00:00:00:00" || mac == "" )
+		return;
+
+	# The event does not say the VLAN, and an address may well be in use in two of them.
+	local header = get_current_packet_header();
+	local vlan = header?$l2 && header$l2?$vlan ? header$l2$vlan : 0;
+	local known = "";
+
+	if ( [vlan, address] in young_claims )
+		known = young_claims[vlan, address];
+	else
+		{
+		if ( [vlan, address] in old_claims )
+			known = old_claims[vlan, address];
+
+		if ( 2 * |young_claims| >= max_addresses )
+			{
+			old_claims = young_claims;
+			young_claims = table();
+			}
+
+		young_claims[vlan, address] = mac;
+		}
+
+	if ( known == mac )
+		return;
+
+	young_claims[vlan, address] = mac;
+
+	if ( known != "" )
+		event PyAD::address_changed(network_time(), address, mac, known);
+	}
+
+event arp_request(mac_src: string, mac_dst: string, SPA: addr, SHA: string, TPA: addr, THA: string) &group="pyad-arp"
+	{
+	claims(SPA, SHA);
+	}
+
+event arp_reply(mac_src: string, mac_dst: string, SPA: addr, SHA: string, TPA: addr, THA: string) &group="pyad-arp"
+	{
+	claims(SPA, SHA);
+	}
+
+# Zeek calls neither a request nor a reply what claims one MAC and was sent by another: spoofing tools do that.
+event bad_arp(SPA: addr, SHA: string, TPA: addr, THA: string, explanation: string) &group="pyad-arp"
+	{
+	if ( explanation == "weird-arp-sha" )
+		claims(SPA, SHA);
+	}

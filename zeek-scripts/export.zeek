@@ -78,6 +78,8 @@ export {
 		exported: count &default=0;
 		acked: count &default=0;
 		dropped: count &default=0;
+		## Rows that other lanes took over when the proxy died; they are exported once more there.
+		handed_over: count &default=0;
 	};
 
 	## A batch is complete and about to be sent.
@@ -137,7 +139,7 @@ function is_alive(lane: Lane): bool
 
 function lane_of(host: addr): Lane
 	{
-	if ( ! shard_over_proxies )
+	if ( "all" in lanes )
 		return lanes["all"];
 
 	local topic = Cluster::hrw_topic(Cluster::proxy_pool, host);
@@ -146,7 +148,7 @@ function lane_of(host: addr): Lane
 
 function has_room(lane: Lane): bool
 	{
-	if ( lane$held < max_backlog && lane$topic != "" )
+	if ( lane$topic != "" && ( lane$held < max_backlog || replaying ) )
 		return T;
 
 	++lane$dropped;
@@ -181,14 +183,6 @@ function pump(lane: Lane)
 			send(lane, lane$sent);
 			}
 		}
-	}
-
-# Sends everything again that was not acknowledged.
-function resend(lane: Lane)
-	{
-	lane$sent = lane$floor;
-	lane$in_flight = 0;
-	pump(lane);
 	}
 
 function flush_buffer(lane: Lane)
@@ -309,18 +303,6 @@ function pack(c: connection, partial: count): string
 	               partial) + counters_of(c);
 	}
 
-# Exports a connection if the site wants it and there is room.
-function export_row(c: connection, partial: count)
-	{
-	local lane = lane_of(c$id$orig_h);
-
-	if ( ! has_room(lane) )
-		return;
-
-	if ( hook export_policy(c, partial) )
-		put(lane, pack(c, partial));
-	}
-
 event PyAD::address_changed(ts: time, address: addr, new_mac: string, old_mac: string)
 	{
 	local lane = lane_of(address);
@@ -334,6 +316,26 @@ event PyAD::address_changed(ts: time, address: addr, new_mac: string, old_mac: s
 	}
 
 @if ( ! Cluster::is_enabled() || Cluster::local_node_type() == Cluster::WORKER )
+
+# Exports a connection if the site wants it and there is room.
+function export_row(c: connection, partial: count)
+	{
+	local lane = lane_of(c$id$orig_h);
+
+	if ( ! has_room(lane) )
+		return;
+
+	if ( hook export_policy(c, partial) )
+		put(lane, pack(c, partial));
+	}
+
+# Sends everything again that was not acknowledged.
+function resend(lane: Lane)
+	{
+	lane$sent = lane$floor;
+	lane$in_flight = 0;
+	pump(lane);
+	}
 
 # After conn.log's own handlers have filled in the connection, before they write it.
 event connection_state_remove(c: connection) &priority=-3
@@ -470,19 +472,18 @@ event PyAD::check_lanes()
 
 event zeek_init() &priority=3
 	{
-	if ( ! shard_over_proxies )
-		{
-		lanes["all"] = Lane($name="all", $topic=topic_prefix + "rows/all/");
-		return;
-		}
+	if ( shard_over_proxies )
+		for ( name, node in Cluster::nodes )
+			if ( node$node_type == Cluster::PROXY )
+				{
+				lanes[name] = Lane($name=name, $topic=topic_prefix + "rows/" + name + "/");
+				# A pool names its nodes by this topic; every backend makes it in its own way.
+				lane_of_topic[Cluster::node_topic(name)] = lanes[name];
+				}
 
-	for ( name, node in Cluster::nodes )
-		if ( node$node_type == Cluster::PROXY )
-			{
-			lanes[name] = Lane($name=name, $topic=topic_prefix + "rows/" + name + "/");
-			# Pools send to a node's own topic.
-			lane_of_topic[Cluster::node_topic(name)] = lanes[name];
-			}
+	# Without a proxy there is nothing to shard over.
+	if ( |lanes| == 0 )
+		lanes["all"] = Lane($name="all", $topic=topic_prefix + "rows/all/");
 	}
 
 event zeek_init()
@@ -514,6 +515,7 @@ event Cluster::node_down(name: string, id: string) &priority=-10
 	dead$floor = dead$sent = dead$seq;
 	dead$in_flight = 0;
 	dead$held = 0;
+	dead$handed_over += |homeless|;
 
 	for ( _, row in homeless )
 		{
@@ -527,9 +529,9 @@ event Cluster::node_down(name: string, id: string) &priority=-10
 hook status_facts(facts: vector of string)
 	{
 	for ( name, l in lanes )
-		facts += fmt("lane.%s=session:%s,exported:%d,acked:%d,dropped:%d,held:%d,in_flight:%d,seq:%d,alive:%s", name,
-		             l$session == "" ? "-" : l$session, l$exported, l$acked, l$dropped, l$held, l$in_flight, l$seq,
-		             is_alive(l) ? "T" : "F");
+		facts += fmt("lane.%s=session:%s,exported:%d,acked:%d,dropped:%d,held:%d,handed_over:%d,in_flight:%d,seq:%d,alive:%s",
+		             name, l$session == "" ? "-" : l$session, l$exported, l$acked, l$dropped, l$held, l$handed_over,
+		             l$in_flight, l$seq, is_alive(l) ? "T" : "F");
 
 	if ( nowhere$dropped > 0 )
 		facts += fmt("lane.none=dropped:%d", nowhere$dropped);

@@ -322,6 +322,10 @@ event PyAD::hello(schema: string, lane: string, session: string, window: count, 
 	hello_counter[lane] = counter;
 	bridges[lane] = current_time();
 
+	# A manager has no connections to export, but its status to tell.
+	if ( Cluster::is_enabled() )
+		exporting = T;
+
 	if ( lane in told_down )
 		{
 		delete told_down[lane];

@@ -5,6 +5,8 @@
 # @TEST-EXEC: btest-diff incidents
 # @TEST-EXEC: btest-diff notices
 
+# Options cannot be set while Zeek ends.
+redef exit_only_after_terminate = T;
 redef PyAD::allow_list += { [192.0.2.0/28] = set("brute_force"), [198.51.100.7/32] = set("*") };
 
 event tell(seq: count, source: string, class: string)
@@ -22,6 +24,8 @@ event PyAD::incident(rec: PyAD::Info)
 	{
 	if ( rec$identifier == "i4" )
 		event change();
+	if ( rec$identifier == "i5" )
+		terminate();
 	}
 
 event zeek_init() &priority=-20
