@@ -277,6 +277,7 @@ function state_of(c: connection): string
 	return o == TCP_ESTABLISHED && r == TCP_ESTABLISHED ? "S1" : "OTH";
 	}
 
+# The services Zeek confirmed, and what only we recognise.
 function service_of(c: connection): string
 	{
 	local own = |c$service| > 0 ? to_lower(join_string_set(c$service, ",")) : "";
@@ -290,29 +291,48 @@ function pack(c: connection, partial: count): string
 	local o = c$orig;
 	local r = c$resp;
 	local i = c$conn;
+	# What is not set stays an empty text, which cat_sep() makes "-".
+	local duration: any = "";
+	local orig_bytes: any = "";
+	local resp_bytes: any = "";
+	local orig_pkts: any = "";
+	local orig_ip_bytes: any = "";
+	local resp_pkts: any = "";
+	local resp_ip_bytes: any = "";
+	local local_orig: any = "";
+	local local_resp: any = "";
+	local vlan: any = "";
 
-	# One cat_sep() builds the row for a third of what fmt() takes. An empty text becomes "-".
+	if ( c$duration > 0secs )
+		{
+		duration = interval_to_double(c$duration);
+		orig_bytes = o$size;
+		resp_bytes = r$size;
+		}
+
+	if ( o?$num_pkts )
+		{
+		orig_pkts = o$num_pkts;
+		orig_ip_bytes = o$num_bytes_ip;
+		resp_pkts = r$num_pkts;
+		resp_ip_bytes = r$num_bytes_ip;
+		}
+
+	if ( i?$local_orig )
+		{
+		local_orig = i$local_orig;
+		local_resp = i$local_resp;
+		}
+
+	if ( c?$vlan )
+		vlan = c$vlan;
+
+	# One cat_sep() builds the row for a third of what fmt() takes.
 	return cat_sep(" ", "-", c$start_time, c$uid, id$orig_h, port_to_count(id$orig_p), id$resp_h,
-	               port_to_count(id$resp_p), get_port_transport_proto(id$resp_p), service_of(c),
-	               c$duration > 0secs ? cat_sep(" ", "-", interval_to_double(c$duration), o$size, r$size) : "- - -",
-	               partial == 0 && i?$conn_state ? i$conn_state : state_of(c), c$history,
-	               o?$num_pkts ? cat_sep(" ", "-", o$num_pkts, o$num_bytes_ip, r$num_pkts, r$num_bytes_ip) : "- - - -",
-	               i$missed_bytes,
-	               i?$local_orig ? cat_sep(" ", "-", i$local_orig, i$local_resp) : "- -",
-	               o?$l2_addr ? o$l2_addr : "", r?$l2_addr ? r$l2_addr : "", c?$vlan ? cat(c$vlan) : "",
-	               partial) + counters_of(c);
-	}
-
-event PyAD::address_changed(ts: time, address: addr, new_mac: string, old_mac: string)
-	{
-	local lane = lane_of(address);
-
-	if ( ! exporting || ! has_room(lane) )
-		return;
-
-	local local_net = |Site::local_nets| > 0 ? cat(Site::is_local_addr(address)) : "";
-	put(lane, cat_sep(" ", "-", ts, unique_id("C"), address, 0, address, 0, "arp", "", "", "", "", "", "", "", "", "", "",
-	                  "", local_net, local_net, new_mac, old_mac, "", 0));
+	               port_to_count(id$resp_p), get_port_transport_proto(id$resp_p), service_of(c), duration, orig_bytes,
+	               resp_bytes, partial == 0 && i?$conn_state ? i$conn_state : state_of(c), c$history, orig_pkts,
+	               orig_ip_bytes, resp_pkts, resp_ip_bytes, i$missed_bytes, local_orig, local_resp,
+	               o?$l2_addr ? o$l2_addr : "", r?$l2_addr ? r$l2_addr : "", vlan, partial) + counters_of(c);
 	}
 
 @if ( ! Cluster::is_enabled() || Cluster::local_node_type() == Cluster::WORKER )
@@ -327,6 +347,18 @@ function export_row(c: connection, partial: count)
 
 	if ( hook export_policy(c, partial) )
 		put(lane, pack(c, partial));
+	}
+
+event PyAD::address_changed(ts: time, address: addr, new_mac: string, old_mac: string)
+	{
+	local lane = lane_of(address);
+
+	if ( ! exporting || ! has_room(lane) )
+		return;
+
+	local local_net = |Site::local_nets| > 0 ? cat(Site::is_local_addr(address)) : "";
+	put(lane, cat_sep(" ", "-", ts, unique_id("C"), address, 0, address, 0, "arp", "", "", "", "", "", "", "", "", "", "",
+	                  "", local_net, local_net, new_mac, old_mac, "", 0));
 	}
 
 # Sends everything again that was not acknowledged.

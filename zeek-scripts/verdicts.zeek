@@ -131,6 +131,12 @@ const states = set("new", "update", "closed");
 # What one line of a verdict looks like. Every field is bounded, so no check is left for later but the values' ranges.
 const line_form = /[0-9]{1,11}\.[0-9]{6}\t[-0-9A-Za-z]{1,40}\t[0-9A-Fa-f.:]{2,45}\t[0-9]{1,5}\t[0-9A-Fa-f.:]{2,45}\t[0-9]{1,5}\t[a-z0-9_]{2,20}\t(-|[0-9]{1,5})\t[a-z0-9_]{2,20}\t[a-z]{3,6}\t[-0-9a-z]{1,60}\t[0-9a-z]{1,40}\t[0-9]{1,15}\t[ -~]{1,256}\t[ -~]{1,1500}/;
 
+# On every node: the manager writes it, but the file is the logger's.
+event zeek_init() &priority=5
+	{
+	Log::create_stream(PyAD::LOG, [$columns=Info, $ev=log_pyad, $path="pyad", $policy=log_policy]);
+	}
+
 @if ( ! Cluster::is_enabled() || Cluster::local_node_type() == Cluster::MANAGER )
 
 # Newest counter of each lane's bridge.
@@ -368,7 +374,6 @@ event PyAD::rows_dropped(node: string, epoch: string, dropped: count)
 
 event zeek_init() &priority=5
 	{
-	Log::create_stream(PyAD::LOG, [$columns=Info, $ev=log_pyad, $path="pyad", $policy=log_policy]);
 	Cluster::subscribe(topic_prefix + "verdicts/");
 	}
 
