@@ -180,6 +180,7 @@ class Bridge:
         """Wait for `stop`, then until what is queued is scored and sent, and the state saved."""
         await self._stopping.wait()
         await asyncio.wait([scorer], timeout=DRAIN_S)
+        self._send(self._link.settle())
         with suppress(TimeoutError):
             async with asyncio.timeout(_FLUSH_S):
                 await self._unsent.join()

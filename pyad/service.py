@@ -51,7 +51,13 @@ def run(config: Config, out: Path | None) -> int:
         )
         link = Link(
             LinkSettings(
-                secret, settings.lane, settings.window, settings.require_mac, settings.hello_interval_s, settings.url
+                secret,
+                settings.lane,
+                settings.window,
+                settings.require_mac,
+                settings.hello_interval_s,
+                settings.url,
+                acks_at_once=max(min(settings.window // 4, 8), 1),
             ),
             log,
         )

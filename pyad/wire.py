@@ -33,7 +33,7 @@ _S, _C, _V = "string", "count", "vector"
 EVENTS: Mapping[str, tuple[str, ...]] = {
     "hello": (_S, _S, _S, _C, _C, _S),
     "rows": (_S, _S, _S, _S, _S, _C, _C, _V, _S),
-    "ack": (_S, _S, _S, _S, _C, _S),
+    "ack": (_S, _S, _S, _S, _V, _S),
     "verdicts": (_S, _S, _C, _S, _S, _S, _C, _V, _S),
     "status_request": (_S,),
     "status": (_S, _S, _S, _S, _V),

@@ -134,10 +134,11 @@ class Peer:
             self.session, self.sent = session, min(self.batches, default=self.seq + 1) - 1
         return self.pump()
 
-    def _ack(self, node, epoch, lane, seq):
+    def _ack(self, node, epoch, lane, seqs):
         if (node, epoch, lane) == (self.node, self.epoch, self.lane):
-            self.acked.append(seq)
-            self.batches.pop(seq, None)
+            for seq in map(int, seqs):
+                self.acked.append(seq)
+                self.batches.pop(seq, None)
         return self.pump()
 
     def _verdicts(self, epoch, counter, node, node_epoch, lane, seq, notices):

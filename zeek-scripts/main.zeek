@@ -40,8 +40,8 @@ export {
 
 	## The bridge is there and takes ``window`` batches of ``lane`` at a time from each node.
 	global hello: event(schema: string, lane: string, session: string, window: count, counter: count, mac: string);
-	## The bridge has handled a batch, and its verdicts are on their way.
-	global ack: event(schema: string, node: string, epoch: string, lane: string, seq: count, mac: string);
+	## The bridge has handled these batches, and their verdicts are on their way.
+	global ack: event(schema: string, node: string, epoch: string, lane: string, seqs: vector of string, mac: string);
 	## Incidents that a batch gave. Taken only by the manager, or by a Zeek that is no cluster.
 	global verdicts: event(schema: string, epoch: string, counter: count, node: string, node_epoch: string,
 	                       lane: string, seq: count, notices: vector of string, mac: string);

@@ -167,7 +167,7 @@ def test_in_any_order_with_any_repeats_and_reconnects_each_batch_is_scored_once(
         for text in frames:
             event = wire.decode(text.encode())
             if event.name == "ack":
-                acked.add(event.args[4])
+                acked.update(map(int, event.args[4]))
 
     heard(one.receive(zeek.status(), now))
     for step in steps:

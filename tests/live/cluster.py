@@ -15,11 +15,18 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
+from typing import IO
 
+from websockets.sync.client import connect
+
+from pyad import wire
+from pyad.row import SCHEMA_HASH
 from tests.traffic import frame, write_pcap
 
 PACKAGE = Path(__file__).parents[2] / "zeek-scripts"
+_WAITING = Path(__file__).with_name("cluster.zeek")
 NO_ZEEK = "zeek is not on PATH; binary packages: https://docs.zeek.org (Installing Zeek)"
 SECRET = "0123456789abcdef0123456789abcdef"
 BACKENDS = ("zeromq", "broker")
@@ -56,38 +63,6 @@ redef Cluster::Backend::ZeroMQ::run_proxy_thread = T;
 @endif
 """,
 }
-
-# A worker waits for every bridge and every node that its rows and logs go to; attempts end soon.
-_TEST = """
-redef exit_only_after_terminate = T;
-redef LogAscii::use_json = T;
-redef tcp_attempt_delay = 1sec;
-
-module PyAD;
-
-@if ( Cluster::local_node_type() == Cluster::WORKER )
-global all_there = F;
-
-event zeek_init()
-	{
-	suspend_processing();
-	}
-
-event PyAD::hello(schema: string, lane: string, session: string, window: count, counter: count, mac: string) &priority=-9
-	{
-	for ( _, l in lanes )
-		if ( ! is_alive(l) )
-			return;
-
-	if ( all_there || Cluster::get_active_node_count(Cluster::LOGGER) < 1 ||
-	     Cluster::get_active_node_count(Cluster::PROXY) < 2 || Cluster::get_active_node_count(Cluster::MANAGER) < 1 )
-		return;
-
-	all_there = T;
-	continue_processing();
-	}
-@endif
-"""
 
 
 def free_ports() -> list[int]:
@@ -129,6 +104,7 @@ class Cluster:
         self._script = script
         self._with_secret = set(with_secret)
         self._ports = free_ports()
+        self._killed: set[str] = set()
         self.nodes: dict[str, subprocess.Popen[bytes]] = {}
         self.bridges: dict[str, subprocess.Popen[bytes]] = {}
 
@@ -137,7 +113,7 @@ class Cluster:
         shared.mkdir(parents=True)
         (shared / "cluster-layout.zeek").write_text(_LAYOUT.format(*self._ports))
         (shared / "backend.zeek").write_text(_OF_BACKEND[self._backend].format(*self._ports))
-        (shared / "test.zeek").write_text(_TEST + self._script)
+        (shared / "test.zeek").write_text(f"@load {_WAITING}\n{self._script}")
         (shared / "secret").write_text(SECRET)
         (shared / "secret").chmod(0o640)
         for name in NODES:
@@ -148,36 +124,35 @@ class Cluster:
         processes = [*self.bridges.values(), *self.nodes.values()]
         for process in processes:
             if process.poll() is None:
-                process.kill()
+                os.killpg(process.pid, signal.SIGKILL)
         for process in processes:
             process.wait()
 
     def start_node(self, name: str) -> None:
-        folder = self.folder / name
+        self._killed.discard(name)
+        folder, shared = self.folder / name, self.folder / "shared"
         folder.mkdir(exist_ok=True)
         env = {
             **os.environ,
             "CLUSTER_NODE": name,
-            "ZEEKPATH": f"{self.folder / 'shared'}:{_zeek_path()}",
+            "ZEEKPATH": f"{shared}:{_zeek_path()}",
             "PYAD_LISTEN_PORT": str(self._ports[8]),
-            "PYAD_SECRET_FILE": str(self.folder / "shared" / "secret") if name in self._with_secret else "/nowhere/secret",
+            "PYAD_SECRET_FILE": str(self.folder / "shared" / "secret")
+            if name in self._with_secret
+            else "/nowhere/secret",
         }
         command = ["zeek", "-C"]
         if name in self._captures:
             command += ["--pseudo-realtime=1", "-r", str(self._captures[name])]
         command += ["backend.zeek", str(PACKAGE), "test.zeek"]
         with (folder / "stderr").open("ab") as err:
-            # The time limit is for a test that is killed itself.
-            self.nodes[name] = subprocess.Popen(
-                ["timeout", "-s", "KILL", str(_MOST_S), *command], cwd=folder, env=env, stdout=err, stderr=err
-            )
+            self.nodes[name] = _start(command, folder, env, err)
 
     def kill_node(self, name: str) -> None:
         """The node is gone at once, as with a crash."""
-        children = Path(f"/proc/{self.nodes[name].pid}/task/{self.nodes[name].pid}/children").read_text().split()
-        for child in children:
-            os.kill(int(child), signal.SIGKILL)
+        os.killpg(self.nodes[name].pid, signal.SIGKILL)
         self.nodes[name].wait()
+        self._killed.add(name)
 
     def start_bridge(self, lane: str = "all", *options: str) -> None:
         port = self._ports[8] + (PROXIES.index(lane) + 1 if lane in PROXIES else 0)
@@ -185,11 +160,10 @@ class Cluster:
         folder.mkdir(exist_ok=True)
         command = [sys.executable, "-m", "pyad", "run", "--lane", lane, "--url", f"ws://127.0.0.1:{port}"]
         command += ["--state", "none", "--out", str(folder), "--format", "json", "--verdicts", "all", *options]
-        env = {**os.environ, "PYAD_SECRET_FILE": str(self.folder / "shared" / "secret")}
+        root = str(Path(__file__).parents[2])
+        env = {**os.environ, "PYTHONPATH": root, "PYAD_SECRET_FILE": str(self.folder / "shared" / "secret")}
         with (folder / "stderr").open("ab") as err:
-            self.bridges[lane] = subprocess.Popen(
-                ["timeout", "-s", "KILL", str(_MOST_S), *command], env=env, stdout=err, stderr=err
-            )
+            self.bridges[lane] = _start(command, folder, env, err)
 
     def log(self, node: str, name: str) -> list[dict]:
         """The lines of a JSON log so far; a line half written is left out."""
@@ -210,19 +184,49 @@ class Cluster:
             uids.update(line["uid"] for line in self.log(f"bridge-{lane}", "pyad.log"))
         return uids
 
+    def hosts(self, lane: str) -> set[str]:
+        """The originators that a bridge was told of."""
+        return {line["id.orig_h"] for line in self.log(f"bridge-{lane}", "pyad.log")}
+
+    def statuses(self, at: str = "manager") -> dict[str, dict[str, str]]:
+        """What the nodes say of themselves when asked by a client of the WebSocket server `at` a node."""
+        port = self._ports[8] + (PROXIES.index(at) + 1 if at in PROXIES else 0)
+        said: dict[str, dict[str, str]] = {}
+        with connect(f"ws://127.0.0.1:{port}{wire.PATH}") as websocket:
+            websocket.send(json.dumps([wire.STATUS_TOPIC]))
+            websocket.recv(5)
+            websocket.send(wire.encode(wire.BRIDGE_TOPIC, "status_request", (SCHEMA_HASH,)))
+            with suppress(TimeoutError):
+                while len(said) < len(NODES):
+                    event = wire.decode(websocket.recv(2, decode=False))
+                    if isinstance(event, wire.Event):
+                        said[event.args[1]] = wire.facts(event.args[4])
+        return said
+
     def notices(self) -> list[dict]:
         return [n for n in self.log("logger-1", "notice.log") if n["note"].startswith("PyAD::")]
 
     def until(self, what: Callable[[], object], seconds: float) -> None:
         end = time.monotonic() + seconds
         while not what():
-            assert time.monotonic() < end, self.errors()
+            assert time.monotonic() < end and not self._ended(), self.errors()
             time.sleep(0.1)
+
+    def _ended(self) -> list[str]:
+        """Nodes and bridges that should run and do not."""
+        everything = {**self.nodes, **self.bridges}
+        return [name for name, process in everything.items() if process.poll() is not None and name not in self._killed]
 
     def errors(self) -> str:
         """What the processes said, for a test that fails."""
         files = sorted(self.folder.glob("*/stderr"))
         return "\n".join(f"--- {file.parent.name}\n{file.read_text()[-2000:]}" for file in files)
+
+
+def _start(command: list[str], folder: Path, env: dict[str, str], err: IO[bytes]) -> subprocess.Popen[bytes]:
+    """A process in a group of its own. The time limit is for when the test itself is killed."""
+    limited = ["timeout", "-s", "KILL", str(_MOST_S), *command]
+    return subprocess.Popen(limited, cwd=folder, env=env, stdout=err, stderr=err, start_new_session=True)
 
 
 def _zeek_path() -> str:

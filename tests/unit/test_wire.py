@@ -16,11 +16,11 @@ def test_an_event_comes_out_as_it_went_in():
 
 
 def test_a_frame_is_as_zeek_wants_it():
-    message = json.loads(wire.encode(wire.BRIDGE_TOPIC, "ack", (SCHEMA_HASH, "zeek", "e1", "all", 3, "m")))
+    message = json.loads(wire.encode(wire.BRIDGE_TOPIC, "ack", (SCHEMA_HASH, "zeek", "e1", "all", ["3"], "m")))
     assert (message["type"], message["topic"], message["@data-type"]) == ("data-message", "zeek/pyad/bridge/", "vector")
     version, _, (name, args) = (item["data"] for item in message["data"])
     assert version == 1 and name == {"@data-type": "string", "data": "PyAD::ack"}
-    assert args["data"][4] == {"@data-type": "count", "data": 3}
+    assert args["data"][4] == {"@data-type": "vector", "data": [{"@data-type": "string", "data": "3"}]}
 
 
 def test_a_frame_as_zeek_sends_it_with_metadata_and_control_characters():

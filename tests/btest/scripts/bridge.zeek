@@ -28,7 +28,7 @@ function hello(window: count, session: string)
 function ack(seq: count)
 	{
 	local text = cat("ack\n", PyAD::row_schema, "\nzeek\n", PyAD::own_epoch, "\nall\n", seq);
-	event PyAD::ack(PyAD::row_schema, "zeek", PyAD::own_epoch, "all", seq, code(text));
+	event PyAD::ack(PyAD::row_schema, "zeek", PyAD::own_epoch, "all", vector(cat(seq)), code(text));
 	}
 
 function line(change: table[count] of string): string

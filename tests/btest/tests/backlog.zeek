@@ -19,7 +19,7 @@ event connection_state_remove(c: connection)
 	if ( seen == 2000 )
 		{
 		Bridge::ack(1000);
-		event PyAD::ack(PyAD::row_schema, "zeek", PyAD::own_epoch, "all", 1, "00");
+		event PyAD::ack(PyAD::row_schema, "zeek", PyAD::own_epoch, "all", vector("1"), "00");
 		Bridge::ack(1);
 		}
 	}
