@@ -25,6 +25,7 @@ class LoadedDetector:
     version: str
     sha256: Mapping[str, str]
     provider: str
+    max_hosts: int
     warnings: Sequence[str]
 
     @property
@@ -54,4 +55,6 @@ def load_detector(config: Config) -> LoadedDetector:
         names=bundle.features,
         usual=bundle.usual,
     )
-    return LoadedDetector(detector, bundle.name, bundle.version, bundle.sha256, model.provider, model.warnings)
+    return LoadedDetector(
+        detector, bundle.name, bundle.version, bundle.sha256, model.provider, config.hosts.max_hosts, model.warnings
+    )

@@ -75,6 +75,12 @@ class HostDirectory:
     three quarters of `max_hosts`, so both parts always have room. A host unseen for `host_idle_s` starts afresh.
     """
 
+    # What a snapshot holds of it.
+    remembers = (
+        *("_probation", "_protected", "_free", "_last_seen", "_fresh_orig", "_fresh_resp"),
+        *("_is_protected", "_is_private", "_hashes", "_lives", "evicted"),
+    )
+
     def __init__(self, max_hosts: int, host_idle_s: float) -> None:
         if max_hosts < 8:
             raise ValueError(f"max_hosts must be at least 8, not {max_hosts}")

@@ -125,6 +125,10 @@ class _Open:
     long_conns: OrderedDict[str, None] = field(default_factory=OrderedDict)
 
 
+# What a tracker's memory is made of, for who stores it.
+STATE_CLASSES: tuple[type, ...] = (Hit, _Key, _Tally, _Open, Incident, IncidentRules)
+
+
 class IncidentTracker:
     """Incidents of one timeline. `add` decided rows in order, `advance` the clock, `close_all` at the end.
 
@@ -135,6 +139,12 @@ class IncidentTracker:
     `max_new_per_hour` incidents of the class have been told within the hour; an incident that goes on into the next
     hour is told then.
     """
+
+    # What a snapshot holds of it.
+    remembers = (
+        *("_quiet", "_open", "_flooders", "_expired_at", "_hour", "_told"),
+        *("finished", "opened", "below_min_conns", "over_budget", "closed_early"),
+    )
 
     def __init__(self, rules: IncidentRules) -> None:
         self.rules = rules

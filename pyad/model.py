@@ -87,6 +87,8 @@ class Model:
     warnings: what a person should know about that choice.
     """
 
+    remembers = ("_state",)  # what a snapshot holds of it
+
     def __init__(self, bundle: Bundle, provider: str = "auto", max_streams: int = 50_000) -> None:
         """Raises PyadError where `provider` is "cuda" and the session does not use it, or a graph does not fit."""
         if provider not in PROVIDERS:

@@ -99,6 +99,8 @@ class Pipeline:
     explain_all: give reasons for every row, not only for decided ones.
     """
 
+    remembers = ("_clock", "counts")  # what a snapshot holds of it
+
     def __init__(
         self, detector: Detector, batch_rows: int = 4096, max_lateness_s: float = 600.0, explain_all: bool = False
     ) -> None:
@@ -173,6 +175,15 @@ class Pipeline:
         times.append(time.perf_counter())
         self._time(times)
         return batches
+
+    def memory(self) -> dict[str, Any]:
+        """What is remembered from one batch to the next, by name: the objects themselves, for pyad.snapshot."""
+        return {
+            "extractor": self._detector.extractor,
+            "scorer": self._detector.scorer,
+            "incidents": self.incidents,
+            "pipeline": self,
+        }
 
     def begin_if_back(self, rows: Rows) -> None:
         """Begin a new timeline where the first of the next rows lies more than the lateness before the last ones."""

@@ -34,7 +34,8 @@ redef Log::default_rotation_interval = 0secs;
 global begun = F;
 global ended = F;
 event zeek_init() {{ suspend_processing(); }}
-event PyAD::hello(schema: string, lane: string, session: string, window: count, counter: count, mac: string) &priority=-5
+event PyAD::hello(schema: string, lane: string, session: string, window: count, counter: count, mac: string)
+	&priority=-5
 	{{ if ( ! begun ) {{ begun = T; continue_processing(); }} }}
 event Pcap::file_done(path: string) {{ terminate(); }}
 event zeek_done()
@@ -136,7 +137,8 @@ def main() -> int:
         alone.append(without)
     low, high = interval(ratios)
     print(f"bare Zeek           {statistics.median(alone):.2f} s CPU, {start:.2f} s of it to start")
-    print(f"with the package    {100 * statistics.median(ratios):+.1f} % (95 % interval {100 * low:+.1f} to {100 * high:+.1f} %)")
+    more, low, high = (100 * ratio for ratio in (statistics.median(ratios), low, high))
+    print(f"with the package    {more:+.1f} % (95 % interval {low:+.1f} to {high:+.1f} %)")
     if said:
         exported, acked, dropped = map(int, said.split()[-3:])
         print(f"per row             {1e6 * statistics.median(extra) / exported:.1f} us of {exported:,} rows exported")

@@ -8,17 +8,12 @@ import sys
 import time
 from pathlib import Path
 
-import pytest
-
 from pyad import wire
-from pyad.pipeline import Pipeline
 from pyad.row import concat
 from pyad.sources.base import ReadReport
 from pyad.sources.conn_log import read_conn_log
 from tests.fake_zeek import SECRET, FakeZeek, row_texts
 from tests.traffic import connections, write_log
-
-pushes = pytest.mark.skipif(not hasattr(Pipeline, "push"), reason="this pipeline cannot be pushed to")
 
 
 def asynchronous(test):
@@ -108,7 +103,6 @@ async def test_without_a_usable_secret_it_says_what_to_do(tmp_path):
     assert "openssl rand" in it.lines[-1]
 
 
-@pushes
 @asynchronous
 async def test_a_scan_and_a_flood_become_verdicts_and_the_next_run_goes_on(tmp_path):
     log = write_log(tmp_path / "conn.log", connections())
@@ -136,7 +130,6 @@ async def test_a_scan_and_a_flood_become_verdicts_and_the_next_run_goes_on(tmp_p
         assert any("rows=0" in line for line in it.lines if " stopped " in line) and len(zeek.peer.applied) == applied
 
 
-@pushes
 @asynchronous
 async def test_a_state_that_is_none_is_put_aside(tmp_path):
     (tmp_path / "state").write_bytes(b"junk")

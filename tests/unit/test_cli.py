@@ -16,7 +16,7 @@ from tests.fakes import code, fake_detector
 def fake(monkeypatch):
     def load(config):
         detector = fake_detector(min_conns=config.incidents.min_conns)
-        return LoadedDetector(detector, "fake", "1", {}, "CPUExecutionProvider", [])
+        return LoadedDetector(detector, "fake", "1", {}, "CPUExecutionProvider", 8, [])
 
     monkeypatch.setattr(replay, "load_detector", load)
 
