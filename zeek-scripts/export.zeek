@@ -202,6 +202,14 @@ function flush_buffer(lane: Lane)
 event PyAD::flush_timer(name: string)
 	{
 	local lane = lanes[name];
+
+	# Behind batches that wait for credit a small one would only wait as well; many small ones cost the bridge dear.
+	if ( lane$sent < lane$seq )
+		{
+		schedule flush_interval { PyAD::flush_timer(name) };
+		return;
+		}
+
 	lane$timed = F;
 	flush_buffer(lane);
 	}
@@ -507,8 +515,44 @@ event PyAD::ack(schema: string, node: string, epoch: string, lane: string, seqs:
 	pump(l);
 	}
 
+# What was announced as lost so far.
+global announced = 0;
+
+# Says how many rows this node has lost, if more than it said before.
+function announce_losses(undelivered: count)
+	{
+	local lost = nowhere$dropped + undelivered;
+
+	for ( _, lane in lanes )
+		lost += lane$dropped;
+
+	if ( lost <= announced )
+		return;
+
+	announced = lost;
+
+	if ( Cluster::is_enabled() )
+		Cluster::publish(Cluster::manager_topic, PyAD::rows_dropped, node_name(), own_epoch, lost);
+	else
+		event PyAD::rows_dropped(node_name(), own_epoch, lost);
+	}
+
+# What is not acknowledged now may never have arrived.
+event zeek_done()
+	{
+	local held = 0;
+
+	for ( _, lane in lanes )
+		held += lane$held;
+
+	if ( ! replaying )
+		announce_losses(held);
+	}
+
 event PyAD::check_lanes()
 	{
+	announce_losses(0);
+
 	for ( _, lane in lanes )
 		if ( lane$in_flight > 0 && current_time() - lane$moved > resend_after && is_alive(lane) )
 			resend(lane);

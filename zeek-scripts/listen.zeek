@@ -21,7 +21,8 @@ export {
 	## Certificate, key and more for TLS; see Zeek's ``Cluster::WebSocketTLSOptions``.
 	const listen_tls = Cluster::WebSocketTLSOptions() &redef;
 
-	## With shards, the proxies listen at ``listen_port`` + 1, + 2, … in the order of their names.
+	## With shards, the proxies listen at ``listen_port`` + 1001, + 1002, … in the order of their names (proxy-2 before
+	## proxy-10). The ports right after it are ZeekControl's.
 	global proxy_port: function(name: string): port;
 }
 
@@ -49,11 +50,14 @@ function proxy_port(name: string): port
 		if ( node$node_type == Cluster::PROXY )
 			names += n;
 
-	sort(names, strcmp);
+	sort(names, function(a: string, b: string): int
+		{
+		return |a| == |b| ? strcmp(a, b) : ( |a| < |b| ? -1 : +1 );
+		});
 
 	for ( i, n in names )
 		if ( n == name )
-			return count_to_port(port_to_count(first_port()) + i + 1, tcp);
+			return count_to_port(port_to_count(first_port()) + 1001 + i, tcp);
 
 	return first_port();
 	}

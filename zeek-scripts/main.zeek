@@ -61,6 +61,9 @@ export {
 	## How a node is doing, as ``key=value`` texts.
 	global status: event(schema: string, node: string, epoch: string, role: string, facts: vector of string) &is_used;
 
+	## A node tells the manager how many rows it has lost since it started, or does not know to have arrived.
+	global rows_dropped: event(node: string, epoch: string, dropped: count);
+
 	## Whether a bridge has been there since Zeek started. Before, the package does as good as nothing.
 	global exporting = F;
 

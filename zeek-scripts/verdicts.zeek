@@ -98,9 +98,6 @@ export {
 	## Raised when a line is written to pyad.log.
 	global log_pyad: event(rec: Info);
 
-	## A node tells the manager how many rows it has dropped since it started.
-	global rows_dropped: event(node: string, epoch: string, dropped: count);
-
 	## Verdicts are applied when the script that replays captures says so, not when they come.
 	const hold_verdicts = F &redef;
 
@@ -341,8 +338,9 @@ event PyAD::hello(schema: string, lane: string, session: string, window: count, 
 
 event PyAD::check_bridges()
 	{
+	# Before the first packet of a capture Zeek's clock stands at zero.
 	for ( lane, heard in bridges )
-		if ( current_time() - heard > bridge_timeout && lane !in told_down )
+		if ( heard > double_to_time(0.0) && current_time() - heard > bridge_timeout && lane !in told_down )
 			{
 			add told_down[lane];
 			NOTICE([$note=Bridge_Down, $msg=fmt("The pyad bridge of lane %s has been silent for %.0f s; rows wait for it, and what is too much is dropped and counted", lane, interval_to_double(current_time() - heard)),
@@ -368,7 +366,7 @@ event PyAD::rows_dropped(node: string, epoch: string, dropped: count)
 		}
 
 	dropped_of[node, epoch] = dropped;
-	NOTICE([$note=Rows_Dropped, $msg=fmt("%s could not deliver %d rows to the pyad bridge so far; the detector is partly blind", node, dropped),
+	NOTICE([$note=Rows_Dropped, $msg=fmt("%s lost %d rows on their way to the pyad bridge so far, or does not know that they arrived; the detector was partly blind", node, dropped),
 	        $sub=fmt("node=%s dropped=%d", node, dropped), $n=dropped, $identifier=node, $suppress_for=drops_suppress_for]);
 	}
 

@@ -43,7 +43,12 @@ def test_the_counters_have_the_positions_of_the_schema():
 @needs_btest
 def test_btests_pass():
     ran = subprocess.run(
-        ["btest", "-c", "btest.cfg", "-d"], cwd=ROOT / "tests" / "btest", capture_output=True, text=True, timeout=300
+        ["btest", "-c", "btest.cfg", "-d"],
+        check=False,
+        cwd=ROOT / "tests" / "btest",
+        capture_output=True,
+        text=True,
+        timeout=300,
     )
     assert ran.returncode == 0, ran.stdout + ran.stderr
 

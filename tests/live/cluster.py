@@ -33,7 +33,7 @@ BACKENDS = ("zeromq", "broker")
 PROXIES, WORKERS = ("proxy-1", "proxy-2"), ("worker-1", "worker-2")
 NODES = ("manager", "logger-1", *PROXIES, *WORKERS)
 SCANNER = "10.0.9.66"
-_FIRST_PORT, _PORTS, _MOST_S = 28200, 12, 90
+_FIRST_PORT, _PORTS, _PROXY_PORTS, _MOST_S = 28200, 9, 1001, 90
 
 _LAYOUT = """
 redef Cluster::manager_is_logger = F;
@@ -66,10 +66,10 @@ redef Cluster::Backend::ZeroMQ::run_proxy_thread = T;
 
 
 def free_ports() -> list[int]:
-    """Ports one after the other that nobody listens at."""
-    for first in range(_FIRST_PORT, 65000, _PORTS):
+    """Ports one after the other that are free, the last for the manager's WebSocket server, as are the proxies'."""
+    for first in range(_FIRST_PORT, 60000, _PORTS):
         ports = list(range(first, first + _PORTS))
-        if all(map(_is_free, ports)):
+        if all(map(_is_free, [*ports, *(ports[-1] + _PROXY_PORTS + i for i in range(len(PROXIES)))])):
             return ports
     raise OSError("no free ports")
 
@@ -155,7 +155,7 @@ class Cluster:
         self._killed.add(name)
 
     def start_bridge(self, lane: str = "all", *options: str) -> None:
-        port = self._ports[8] + (PROXIES.index(lane) + 1 if lane in PROXIES else 0)
+        port = self._websocket_port(lane)
         folder = self.folder / f"bridge-{lane}"
         folder.mkdir(exist_ok=True)
         command = [sys.executable, "-m", "pyad", "run", "--lane", lane, "--url", f"ws://127.0.0.1:{port}"]
@@ -164,6 +164,10 @@ class Cluster:
         env = {**os.environ, "PYTHONPATH": root, "PYAD_SECRET_FILE": str(self.folder / "shared" / "secret")}
         with (folder / "stderr").open("ab") as err:
             self.bridges[lane] = _start(command, folder, env, err)
+
+    def _websocket_port(self, node: str) -> int:
+        """A proxy's, or the manager's."""
+        return self._ports[8] + (PROXIES.index(node) + _PROXY_PORTS if node in PROXIES else 0)
 
     def log(self, node: str, name: str) -> list[dict]:
         """The lines of a JSON log so far; a line half written is left out."""
@@ -190,7 +194,7 @@ class Cluster:
 
     def statuses(self, at: str = "manager") -> dict[str, dict[str, str]]:
         """What the nodes say of themselves when asked by a client of the WebSocket server `at` a node."""
-        port = self._ports[8] + (PROXIES.index(at) + 1 if at in PROXIES else 0)
+        port = self._websocket_port(at)
         said: dict[str, dict[str, str]] = {}
         with connect(f"ws://127.0.0.1:{port}{wire.PATH}") as websocket:
             websocket.send(json.dumps([wire.STATUS_TOPIC]))

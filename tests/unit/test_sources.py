@@ -261,13 +261,17 @@ def test_engine_names(tmp_path, monkeypatch):
 def test_zeek_gets_a_folder_for_each_run(tmp_path, monkeypatch):
     seen = []
 
-    def read_with_zeek(paths, report, folder_of, fmt="tsv", *, local_nets, private_nets_are_local, max_lateness_s):
+    def read_with_zeek(
+        paths, report, folder_of, fmt="tsv", *, local_nets, private_nets_are_local, max_lateness_s, package
+    ):
         seen.append((paths, folder_of(paths[0]), fmt, local_nets, max_lateness_s))
         yield from ()
 
     module = types.ModuleType("pyad.sources.zeek_process")
-    module.read_with_zeek = read_with_zeek
+    module.read_with_zeek, module.runs_package = read_with_zeek, lambda: False
     monkeypatch.setitem(sys.modules, "pyad.sources.zeek_process", module)
+    monkeypatch.setitem(sys.modules, "pyad.sources.zeek_package", types.ModuleType("pyad.sources.zeek_package"))
+    sys.modules["pyad.sources.zeek_package"].ZeekPackage = None
     monkeypatch.setattr(pyad.sources.shutil, "which", lambda _: "/usr/bin/zeek")
     a, b = (put(tmp_path / name, pcap(5)) for name in "ab")
     log = put(tmp_path / "conn.log", TSV)

@@ -1,0 +1,165 @@
+"""What goes wrong between a live Zeek and its bridge, each scripted: nothing stalls, doubles, or gets lost uncounted."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import time
+
+import pytest
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import connect
+
+from pyad import wire
+from pyad.row import SCHEMA_HASH
+from tests.live.harness import Capture, Live, needs_zeek, rss_kb, until
+
+pytestmark = needs_zeek
+LONG = os.environ.get("PYAD_LONG") == "1"
+GROWTH_KB = 32 * 1024
+
+
+@pytest.fixture
+def live(tmp_path):
+    it = Live(tmp_path)
+    yield it
+    it.close()
+
+
+def all_told(live: Live, capture: Capture, rows: dict[str, int]) -> None:
+    """conn.log is complete, every row is accounted for, and no notice was raised twice."""
+    assert len(live.log("conn.log")) == capture.connections
+    assert rows["exported"] == rows["acked"] + rows["held"]
+    identifiers = [
+        re.sub(r" class=.*", "", n["sub"]) + n["n"] for n in live.log("notice.log") if "incident=" in n["sub"]
+    ]
+    assert len(identifiers) == len(set(identifiers))
+
+
+def of_type(live: Live, name: str) -> list[dict[str, str]]:
+    return [n for n in live.log("notice.log") if n["note"] == name]
+
+
+def test_a_scan_becomes_a_notice_and_nothing_is_lost(live):
+    capture = Capture().steady(50, 12).scan(2, 99, 60)
+    zeek = live.zeek(capture.write(live.folder / "pcap"))
+    live.bridge()
+    rows = live.rows(zeek)
+    all_told(live, capture, rows)
+    assert rows["exported"] == capture.connections and rows["dropped"] == 0
+    assert any("state=new" in n["sub"] and n["src"] == "10.0.0.99" for n in of_type(live, "PyAD::Recon"))
+
+
+def test_a_killed_bridge_comes_back_and_goes_on(live):
+    capture = Capture().steady(60, 24).scan(1, 99, 60).scan(16, 98, 60)
+    zeek = live.zeek(capture.write(live.folder / "pcap"), "redef PyAD::bridge_timeout = 2sec;")
+    first = live.bridge("bridge.snapshot_interval_s=1")
+    until(lambda: len(live.log("conn.log")) > 200, 40)
+    first.send_signal(signal.SIGKILL)
+    time.sleep(3)
+    live.bridge()
+    rows = live.rows(zeek)
+    all_told(live, capture, rows)
+    assert rows["exported"] == capture.connections and rows["dropped"] == 0
+    assert of_type(live, "PyAD::Bridge_Down") and "state_restored" in live.said(2)
+    assert {"10.0.0.99", "10.0.0.98"} <= {n["src"] for n in of_type(live, "PyAD::Recon")}
+
+
+def test_a_stopped_bridge_never_stalls_zeek(live):
+    seconds = 60 if LONG else 8
+    capture = Capture().steady(400, seconds + 8)
+    settings = "redef PyAD::max_backlog = 1500; redef PyAD::bridge_timeout = 3sec;"
+    began = time.monotonic()
+    zeek = live.zeek(capture.write(live.folder / "pcap"), settings)
+    bridge = live.bridge()
+    until(lambda: len(live.log("conn.log")) > 300, 40)
+    before = rss_kb(zeek)
+    bridge.send_signal(signal.SIGSTOP)
+    time.sleep(seconds)
+    grown = rss_kb(zeek) - before
+    bridge.send_signal(signal.SIGCONT)
+    rows = live.rows(zeek, seconds + 60)
+    assert grown < GROWTH_KB
+    assert time.monotonic() - began < seconds + 30
+    all_told(live, capture, rows)
+    assert rows["dropped"] > 0 and rows["exported"] + rows["dropped"] == capture.connections
+    assert of_type(live, "PyAD::Bridge_Down")
+    lost = of_type(live, "PyAD::Rows_Dropped")
+    assert lost and int(lost[-1]["n"]) <= rows["dropped"] + rows["held"]
+
+
+def test_zeek_restarts_and_the_bridge_finds_it_again(live):
+    capture = Capture().steady(50, 8).scan(1, 99, 60)
+    pcap = capture.write(live.folder / "pcap")
+    bridge = live.bridge()
+    live.rows(live.zeek(pcap))
+    live.zeek(pcap).wait(60)
+    assert bridge.poll() is None
+    assert live.said().count(" connected ") == 2
+    for folder in ("zeek", "zeek2"):
+        assert len(live.log("conn.log", folder)) == capture.connections
+    bridge.send_signal(signal.SIGTERM)
+    assert bridge.wait(5) == 0
+
+
+def spoiled(verdicts: wire.Event, **changes: object) -> list[object]:
+    names = ("schema", "epoch", "counter", "node", "node_epoch", "lane", "seq", "notices", "mac")
+    return [changes.get(name, value) for name, value in zip(names, verdicts.args)]
+
+
+def test_a_hostile_client_changes_nothing(live):
+    capture = Capture().steady(100, 14).scan(1, 99, 60)
+    zeek = live.zeek(capture.write(live.folder / "pcap"))
+    live.bridge()
+    heard: list[wire.Event] = []
+    line = "1700000000.000000\tC1\t10.9.9.9\t1\t10.9.9.8\t2\ttcp\t-\tc2\tnew\tforged-new-0\tforged\t5\tforged\tforged"
+    until(lambda: "connected" in live.said())
+    with connect(f"ws://127.0.0.1:{live.port}/v1/messages/json", compression=None, proxy=None) as client:
+        client.send(json.dumps(["zeek/pyad/", "/", ""]))
+        end, sent = time.monotonic() + 16, 0
+        try:
+            while time.monotonic() < end:
+                try:
+                    message = wire.decode(client.recv(timeout=0.2, decode=False))
+                except (TimeoutError, wire.WireError):
+                    continue
+                if isinstance(message, wire.Event):
+                    heard.append(message)
+                if sent > 300:
+                    continue
+                sent += 1
+                # Everything heard is said again, and changed.
+                if isinstance(message, wire.Event) and message.name in ("hello", "ack", "verdicts"):
+                    topic = wire.VERDICTS_TOPIC if message.name == "verdicts" else wire.BRIDGE_TOPIC
+                    client.send(wire.encode(topic, message.name, message.args))
+                if isinstance(message, wire.Event) and message.name == "rows":
+                    node, epoch = message.args[1], message.args[2]
+                    acks = [str(n) for n in range(1, 40)]
+                    client.send(
+                        wire.encode(wire.BRIDGE_TOPIC, "ack", (SCHEMA_HASH, node, epoch, "all", acks, "0" * 64))
+                    )
+                    hello = (SCHEMA_HASH, "all", "f" * 16, 1_000_000, 2**62, "0" * 64)
+                    client.send(wire.encode(wire.BRIDGE_TOPIC, "hello", hello))
+                    for bad in (
+                        line,
+                        "a\x01b",
+                        "x" * 100_000,
+                        line.replace("c2", "nonsense"),
+                        line.replace("\t5\t", "\tNaN\t"),
+                    ):
+                        args = (SCHEMA_HASH, epoch, 2**62 + sent, node, epoch, "all", 1, [bad], "0" * 64)
+                        client.send(wire.encode(wire.VERDICTS_TOPIC, "verdicts", args))
+                    for garbage in ("{", "[]", '{"type":"data-message"}', "\x00", json.dumps({"a": "\u0001" * 1000})):
+                        client.send(garbage)
+        except ConnectionClosed:
+            pass
+    rows = live.rows(zeek)
+    all_told(live, capture, rows)
+    assert {"hello", "ack", "rows"} <= {e.name for e in heard}
+    assert rows["exported"] == capture.connections and rows["dropped"] == 0
+    assert "forged" not in (live.folder / "zeek" / "notice.log").read_text()
+    assert len([n for n in of_type(live, "PyAD::Recon") if "state=new" in n["sub"]]) == 1
+    assert not of_type(live, "PyAD::Bridge_Down")
+    assert "refused" in (live.folder / "zeek" / "out").read_text()
