@@ -1,4 +1,4 @@
-"""What goes wrong between a live Zeek and its bridge, scripted: nothing stalls, doubles, or gets lost uncounted."""
+"""What goes wrong between a live Zeek and its bridge: nothing stalls, doubles, or gets lost uncounted."""
 
 from __future__ import annotations
 
