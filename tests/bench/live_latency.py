@@ -59,9 +59,8 @@ def main() -> None:
         finally:
             live.close()
     waits = sorted(1e3 * (seen[uid] - ends[uid]) for uid in seen.keys() & ends.keys())
-    print(
-        f"{arguments.rate:g} connections/s for {arguments.seconds:g} s; rows exported, answered, dropped, waiting: {rows[5:]}"
-    )
+    print(f"{arguments.rate:g} connections/s for {arguments.seconds:g} s")
+    print(f"rows exported, answered, dropped, waiting: {rows[5:]}")
     print(f"{len(waits)} notices: p50 {statistics.median(waits):.0f} ms, p90 {waits[int(0.9 * len(waits))]:.0f} ms, "
           f"p99 {waits[int(0.99 * len(waits))]:.0f} ms, worst {waits[-1]:.0f} ms")  # fmt: skip
 
