@@ -21,7 +21,8 @@ export {
 	## The longest a row waits for others to make a batch.
 	option flush_interval = 25msec;
 
-	## Batches on their way to the bridge at most, whatever the bridge grants.
+	## Batches on their way to the bridge at most, whatever the bridge grants; it acknowledges up to eight at once, so
+	## fewer than that make it slow.
 	option max_unacked = 32;
 
 	## Rows that wait at most, about 400 bytes each, while the bridge is slow or away. More are dropped and counted.
