@@ -60,17 +60,17 @@ def ntp_client(ctx: Context, period: float = 64) -> None:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
             s.settimeout(1)
             try:
-                s.sendto(struct.pack(">B47x", 0x23), (server or ctx.plan.gateway.ip, 123))
+                s.sendto(struct.pack(">B47x", 0x23), (server or ctx.plan.internet[0], 123))
                 s.recv(100)
             except OSError:
                 continue
 
 
-def syslog_client(ctx: Context) -> None:
+def syslog_client(ctx: Context, period: float = 20) -> None:
     """Lines of log in little bursts."""
     server = ctx.plan.one("monitor").ip
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
-        while ctx.pause(20, 0.9):
+        while ctx.pause(period, 0.9):
             for _ in range(ctx.rng.randint(1, 5)):
                 s.sendto(
                     b"<30>" + ctx.host.name.encode() + b" service: " + b"x" * ctx.rng.randint(20, 160),
@@ -78,7 +78,7 @@ def syslog_client(ctx: Context) -> None:
                 )
 
 
-def announcer(ctx: Context) -> None:
+def announcer(ctx: Context, period: float = 45) -> None:
     """mDNS and SSDP, as desktops and printers shout them."""
     body = b'M-SEARCH * HTTP/1.1\r\nHOST: 239.255.255.250:1900\r\nMAN: "ssdp:discover"\r\nMX: 2\r\nST: ssdp:all\r\n\r\n'
     asked = struct.pack(">HHHHHH", 0, 0, 1, 0, 0, 0) + b"\x04_ipp\x04_tcp\x05local\0\0\x0c\0\x01"
@@ -87,7 +87,7 @@ def announcer(ctx: Context) -> None:
         s.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_TTL, 255)
         s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         s.bind(("", 5353))
-        while ctx.pause(45, 0.8):
+        while ctx.pause(period, 0.8):
             s.sendto(asked, ("224.0.0.251", 5353))
             if ctx.rng.random() < 0.5:
                 with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
