@@ -58,8 +58,11 @@ def snmpd(ctx: Context) -> None:
 
 
 def mqtt_server(ctx: Context) -> None:
-    """Mosquitto; every client must log in."""
-    _daemon(ctx, ["mosquitto", "-c", str(ctx.work / "mosquitto.conf")])
+    """Mosquitto, plain on 1883 and over TLS on 8883; every client must log in."""
+    config = ctx.work / f"mosquitto.{ctx.host.name}.conf"
+    tls = f"listener 8883\ncertfile {ctx.work}/cert.pem\nkeyfile {ctx.work}/key.pem\n"
+    config.write_text((ctx.work / "mosquitto.conf").read_text() + tls)
+    _daemon(ctx, ["mosquitto", "-c", str(config)])
 
 
 def dns_server(ctx: Context, dhcp: bool = False) -> None:
