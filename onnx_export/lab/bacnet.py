@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import struct
 import time
@@ -55,17 +56,11 @@ class Device:
 
     def everybody(self, apdu: bytes) -> None:
         """Broadcast inside the segment."""
-        try:
-            self.s.sendto(broadcast(apdu), (self.ctx.host.ip.rsplit(".", 1)[0] + ".255", PORT))
-        except OSError:  # the interface may be down just now
-            return
+        habits.send(self.s, broadcast(apdu), (self.ctx.host.ip.rsplit(".", 1)[0] + ".255", PORT))
 
     def tell(self, peer: tuple[str, int], apdu: bytes, reply: bool = False) -> None:
         """Send to one peer."""
-        try:
-            self.s.sendto(unicast(apdu, reply), peer)
-        except OSError:
-            return
+        habits.send(self.s, unicast(apdu, reply), peer)
 
     def request(self, address: str, service: int, body: bytes) -> None:
         """A confirmed request; its answer arrives in `handle` like everything else."""
@@ -90,7 +85,8 @@ class Device:
         for (peer, process), point in self.subscribers.items():
             self.tell(peer, bytes([0x10, _COV]) + _number(0, process) + b"\x1c" + _object(_DEVICE, self.number)
                       + b"\x2c" + _object(_INPUT, point) + _number(3, 300) + b"\x4e" + _number(0, _PRESENT)
-                      + b"\x2e" + self.value() + b"\x2f" + _number(0, _FLAGS) + b"\x2e\x82\x04\x00\x2f\x4f")  # fmt: skip
+                      + b"\x2e" + self.value() + b"\x2f"
+                      + _number(0, _FLAGS) + b"\x2e\x82\x04\x00\x2f\x4f")  # fmt: skip
 
     def handle(self, data: bytes, peer: tuple[str, int]) -> None:
         """Answer what another device asks; note who announces itself."""
@@ -101,10 +97,11 @@ class Device:
             self.found.add(peer[0])
         elif apdu[:2] == bytes([0x10, _WHO_IS]):
             ranged = apdu[2:]
-            if not ranged or ranged[1] <= self.number % 256:
+            if len(ranged) < 2 or ranged[1] <= self.number % 256:
                 self.i_am()
         elif apdu[:1] == b"\x00" and len(apdu) >= 9:
-            self._answer(apdu, peer)
+            with contextlib.suppress(IndexError, struct.error):  # a broken request gets no answer
+                self._answer(apdu, peer)
 
     def _answer(self, apdu: bytes, peer: tuple[str, int]) -> None:
         invoke, service, body = apdu[2], apdu[3], apdu[4:]
@@ -120,7 +117,9 @@ class Device:
         elif service == _MULTIPLE:
             answer = b""
             for at in range(0, len(body) - 10, 11):
-                answer += body[at : at + 5] + b"\x1e\x29\x55\x4e" + self.value() + b"\x4f\x29\x6f\x4e\x82\x04\x00\x4f\x1f"
+                answer += (
+                    body[at : at + 5] + b"\x1e\x29\x55\x4e" + self.value() + b"\x4f\x29\x6f\x4e\x82\x04\x00\x4f\x1f"
+                )
             self.tell(peer, bytes([0x30, invoke, service]) + answer)
         elif service == _SUBSCRIBE and len(self.subscribers) < 40:
             self.subscribers[peer, body[1]] = int.from_bytes(body[3:7], "big") & 0x3FFFFF
@@ -154,7 +153,7 @@ def bacnet_device(ctx: Context, period: float = 60) -> None:
 
 
 def bacnet_controller(ctx: Context, period: float = 30, discover: float = 900) -> None:
-    """The building's controller: finds devices, reads points every `period`, subscribes, writes a set-point now and then.
+    """The building's controller: finds devices, reads points every `period`, subscribes, sometimes writes one.
 
     Points are read singly or many at a time, by subscription only or by polling only, as drawn.
     """

@@ -14,6 +14,7 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
+from . import habits
 from .context import ask
 from .plan import PASSWORD, USER, ZONE
 
@@ -38,7 +39,7 @@ def fetch(ctx: Context, address: str, port: int, paths: list[str], headers: dict
     except (OSError, http.client.HTTPException):
         pass
     finally:
-        made.close()
+        habits.part(ctx, made)
 
 
 def boot(ctx: Context) -> None:
@@ -66,19 +67,17 @@ def ntp_client(ctx: Context, period: float = 64) -> None:
                 continue
 
 
-def syslog_client(ctx: Context) -> None:
+def syslog_client(ctx: Context, period: float = 20) -> None:
     """Lines of log in little bursts."""
     server = ctx.plan.one("monitor").ip
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
-        while ctx.pause(20, 0.9):
+        while ctx.pause(period, 0.9):
             for _ in range(ctx.rng.randint(1, 5)):
-                s.sendto(
-                    b"<30>" + ctx.host.name.encode() + b" service: " + b"x" * ctx.rng.randint(20, 160),
-                    (server, 514),
-                )
+                text = b"<30>" + ctx.host.name.encode() + b" service: " + b"x" * ctx.rng.randint(20, 160)
+                habits.send(s, text, (server, 514))
 
 
-def announcer(ctx: Context) -> None:
+def announcer(ctx: Context, period: float = 45) -> None:
     """mDNS and SSDP, as desktops and printers shout them."""
     body = b'M-SEARCH * HTTP/1.1\r\nHOST: 239.255.255.250:1900\r\nMAN: "ssdp:discover"\r\nMX: 2\r\nST: ssdp:all\r\n\r\n'
     asked = struct.pack(">HHHHHH", 0, 0, 1, 0, 0, 0) + b"\x04_ipp\x04_tcp\x05local\0\0\x0c\0\x01"
@@ -87,12 +86,12 @@ def announcer(ctx: Context) -> None:
         s.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_TTL, 255)
         s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         s.bind(("", 5353))
-        while ctx.pause(45, 0.8):
-            s.sendto(asked, ("224.0.0.251", 5353))
+        while ctx.pause(period, 0.8):
+            habits.send(s, asked, ("224.0.0.251", 5353))
             if ctx.rng.random() < 0.5:
                 with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
                     for _ in range(3):
-                        other.sendto(body, ("239.255.255.250", 1900))
+                        habits.send(other, body, ("239.255.255.250", 1900))
 
 
 def dns_noise(ctx: Context, period: float = 12) -> None:

@@ -92,14 +92,14 @@ def coap_server(ctx: Context, period: float = 60) -> None:
                         answer = NOT_FOUND
                     number += 1
                     reply = (ACK, theirs) if how == CON else (NON, number)
-                    s.sendto(message(reply[0], answer, reply[1], token, extra, payload), got[1])
+                    habits.send(s, message(reply[0], answer, reply[1], token, extra, payload), got[1])
             if (time.time() - told) * habits.compress(ctx) >= period:
                 told = time.time()
                 for (peer, token), path in observers.items():
                     number += 1
                     payload, extra = _reading(ctx, path, style)
                     count = (number & 0xFFFF).to_bytes(2, "big")
-                    s.sendto(message(kind, CONTENT, number, token, [*extra, (_OBSERVE, count)], payload), peer)
+                    habits.send(s, message(kind, CONTENT, number, token, [*extra, (_OBSERVE, count)], payload), peer)
 
 
 def coap_collector(ctx: Context, period: float = 120, session: float = 1800) -> None:
@@ -136,7 +136,7 @@ def coap_collector(ctx: Context, period: float = 120, session: float = 1800) -> 
         # what the observed sensors tell in between is acknowledged where they want it
         for got in habits.datagrams(ctx, s, 0.5, ctx.rng.uniform(0.8, 1.2) * period / habits.compress(ctx)):
             if got is not None and (told := parse(got[0])) and told[0] == CON:
-                s.sendto(message(ACK, 0, told[2], b"", []), got[1])
+                habits.send(s, message(ACK, 0, told[2], b"", []), got[1])
         if time.time() >= ctx.end:
             return
 

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import http.client
 import socket
 import ssl
+import subprocess
 import time
 from typing import TYPE_CHECKING
 
 from .servers import serve, tls_context
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
+    from pathlib import Path
 
     from .context import Context
     from .plan import Host
@@ -81,6 +84,17 @@ def tls_connect(
         return None
 
 
+def part(ctx: Context, link: socket.socket | http.client.HTTPConnection | None) -> None:
+    """Close; over TLS most programs say goodbye first (close_notify), some just hang up."""
+    s = link.sock if isinstance(link, http.client.HTTPConnection) else link
+    with contextlib.suppress(OSError, ValueError):
+        if isinstance(s, ssl.SSLSocket) and ctx.rng.random() < 0.8:
+            s.settimeout(1)
+            s.unwrap()
+    if link is not None:
+        link.close()
+
+
 def serve_tls(ctx: Context, port: int, talk: Callable[[socket.socket], None]) -> None:
     """Serve TLS on a port; the handshake runs in the connection's own thread."""
     server = tls_context(ctx)
@@ -104,6 +118,32 @@ def datagrams(
             yield s.recvfrom(2048)
         except OSError:
             yield None
+
+
+def send(s: socket.socket, data: bytes, peer: tuple[str, int]) -> None:
+    """Send a datagram; while the interface is down nothing is sent, and nothing breaks."""
+    with contextlib.suppress(OSError):
+        s.sendto(data, peer)
+
+
+def typed(ctx: Context, args: list[str], lines: Iterable[str], pause: float, cwd: Path | None = None) -> None:
+    """Run an interactive tool and type lines into it, each about `pause` seconds after the last."""
+    client = subprocess.Popen(
+        args, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=cwd
+    )
+    with contextlib.suppress(OSError):  # the tool ended by itself: a wrong password, a lost connection
+        for line in lines:
+            client.stdin.write(line.encode() + b"\n")  # type: ignore[union-attr]
+            client.stdin.flush()  # type: ignore[union-attr]
+            if not ctx.pause(pause, 0.9) or client.poll() is not None:
+                break
+    with contextlib.suppress(OSError):
+        client.stdin.close()  # type: ignore[union-attr]
+    try:
+        client.wait(10)
+    except subprocess.TimeoutExpired:
+        client.kill()
+        client.wait()
 
 
 def bound(port: int) -> socket.socket:

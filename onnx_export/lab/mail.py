@@ -110,6 +110,7 @@ def mail_reader(ctx: Context, period: float = 300, to: str = "files") -> None:
                     box = imaplib.IMAP4_SSL(server, IMAPS, ssl_context=dialect, timeout=10)
                 try:
                     _read(ctx, box, password, waits)
+                    habits.part(ctx, box.sock)
                 finally:
                     box.shutdown()
 

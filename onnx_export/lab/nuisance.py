@@ -13,6 +13,7 @@ import threading
 from typing import TYPE_CHECKING
 
 from . import habits, management, sandbox
+from .clients import SSH
 from .context import ask
 from .plan import USER, ZONE
 from .servers import _Server
@@ -28,7 +29,7 @@ _OLD = ("Kreuzgang-76", "kreuzgang-77", "Sommer2025", "imaging")
 def stale_password(ctx: Context, period: float = 60, at: float = 600, lasts: float = 3600, kind: str = "") -> None:
     """An agent that was not told of the new password tries the old one every `period` until somebody notices.
 
-    `kind` is mqtt, ftp, smb, http, imap, ssh or snmp; drawn where not given. It starts after `at` and goes on for `lasts`.
+    `kind` is mqtt, ftp, smb, http, imap, ssh or snmp; drawn where not given. It starts after `at`, ends after `lasts`.
     """
     kind = kind or ctx.rng.choice(["mqtt", "ftp", "smb", "http", "imap", "ssh", "snmp"])
     period, password = habits.around(ctx, period, 1.6), ctx.rng.choice(_OLD)
@@ -61,8 +62,7 @@ def _try(ctx: Context, kind: str, password: str) -> None:
     elif kind == "snmp":
         management.snmp_get(ctx, plan.one("printer").ip, 1, password.encode())
     elif kind == "ssh":
-        ctx.command(["sshpass", "-p", password, "ssh", "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null",
-                     "-o", "ConnectTimeout=5", "-o", "NumberOfPasswordPrompts=1", f"{USER}@{files}", "true"], 15)  # fmt: skip
+        ctx.command(["sshpass", "-p", password, "ssh", *SSH, f"{USER}@{files}", "true"], 15)
     elif kind == "imap":
         with socket.create_connection((files, 143), 6) as s:
             for line in (b"", b'a LOGIN %s "%s"\r\n' % (USER.encode(), password.encode()), b"b LOGOUT\r\n"):
@@ -70,7 +70,12 @@ def _try(ctx: Context, kind: str, password: str) -> None:
                 s.recv(500)
     else:
         text = [b"MQTT", host + b"-a", USER.encode(), password.encode()]
-        body = struct.pack(">H", 4) + text[0] + b"\x04\xc2\0\x3c" + b"".join(struct.pack(">H", len(t)) + t for t in text[1:])
+        body = (
+            struct.pack(">H", 4)
+            + text[0]
+            + b"\x04\xc2\0\x3c"
+            + b"".join(struct.pack(">H", len(t)) + t for t in text[1:])
+        )
         with socket.create_connection((plan.one("broker").ip, 1883), 6) as s:
             s.sendall(b"\x10" + bytes([len(body)]) + body)
             s.recv(100)
@@ -248,11 +253,16 @@ def discovery(ctx: Context, at: float = 1800, period: float = 86_400, gap: float
 def captive_check(ctx: Context, period: float = 300) -> None:
     """What phones and laptops ask to learn whether they are online: one small page over HTTP, one site for ever."""
     name, address = habits.outside(ctx)
-    path, period = ctx.rng.choice(["/static/success.txt", "/api/generate_204", "/api/connecttest.txt"]), habits.around(ctx, period)
+    path, period = (
+        ctx.rng.choice(["/static/success.txt", "/api/generate_204", "/api/connecttest.txt"]),
+        habits.around(ctx, period),
+    )
     while ctx.pause(period, 0.3):
         ctx.resolve(name)
         with contextlib.suppress(OSError, http.client.HTTPException):
             link = http.client.HTTPConnection(address, 80, timeout=5)
-            link.request("GET", path, headers={"Host": name, "User-Agent": "CaptiveNetworkSupport-428", "Connection": "close"})
+            link.request(
+                "GET", path, headers={"Host": name, "User-Agent": "CaptiveNetworkSupport-428", "Connection": "close"}
+            )
             link.getresponse().read()
             link.close()

@@ -28,7 +28,9 @@ def guest_phone(ctx: Context, period: float = 90, away: float = 0.5) -> None:
     likes = ctx.rng.sample(sorted(ctx.plan.sites.items()), min(len(ctx.plan.sites), ctx.rng.randint(4, 30)))
     dialect, period = habits.tls_client(ctx), habits.around(ctx, period, 2)
     uploads, burst, used = ctx.rng.choice([0.02, 0.15]), ctx.rng.randint(2, 10), habits.around(ctx, 600, 3)
-    agent = ctx.rng.choice(["Mozilla/5.0 (iPhone)", "Mozilla/5.0 (Android 14)", "Mozilla/5.0 (Macintosh)", "okhttp/4.12"])
+    agent = ctx.rng.choice(
+        ["Mozilla/5.0 (iPhone)", "Mozilla/5.0 (Android 14)", "Mozilla/5.0 (Macintosh)", "okhttp/4.12"]
+    )
     server = ctx.plan.one("dns").ip
 
     def visit(name: str, address: str) -> None:
@@ -45,7 +47,7 @@ def guest_phone(ctx: Context, period: float = 90, away: float = 0.5) -> None:
                 path = f"/{ctx.rng.choice(['api', 'static', 'app'])}/{ctx.rng.randrange(500)}"
                 link.request("GET", path, headers={"User-Agent": agent, "Host": name})
                 link.getresponse().read()
-        link.close()
+        habits.part(ctx, link)
 
     left = used
     while ctx.pause(period, 0.9):
@@ -71,5 +73,6 @@ def push_client(ctx: Context, period: float = 240) -> None:
                     s.sendall(ctx.rng.randbytes(ctx.rng.randint(20, 120)))
                     if not s.recv(4096):
                         break
+                habits.part(ctx, s)
         if not ctx.pause(20, 0.5):
             return

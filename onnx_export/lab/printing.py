@@ -88,8 +88,14 @@ def ipp_client(ctx: Context, period: float = 600, status: float = 0.7) -> None:
     printer = habits.some(ctx, "printer")
     period, keep = habits.around(ctx, period, 1.8), ctx.rng.random() < 0.5
     agent = ctx.rng.choice(["CUPS/2.4.2 (Linux) IPP/2.0", "CUPS/2.3.4 (macOS) IPP/2.0", "Internet Print Provider"])
-    version, path = ctx.rng.choice([b"\x01\x01", b"\x02\x00"]), ctx.rng.choice(["/ipp/print", "/printers/floor2", "/ipp"])
-    wanted, kind = ctx.rng.sample(_WANTED, 2), ctx.rng.choice([b"application/pdf", b"image/urf", b"application/postscript"])
+    version, path = (
+        ctx.rng.choice([b"\x01\x01", b"\x02\x00"]),
+        ctx.rng.choice(["/ipp/print", "/printers/floor2", "/ipp"]),
+    )
+    wanted, kind = (
+        ctx.rng.sample(_WANTED, 2),
+        ctx.rng.choice([b"application/pdf", b"image/urf", b"application/postscript"]),
+    )
     number = 0
     while printer is not None and ctx.pause(period, 0.8):
         uri, link = f"ipp://{printer.ip}:{IPP}{path}", http.client.HTTPConnection(printer.ip, IPP, timeout=10)
@@ -98,8 +104,12 @@ def ipp_client(ctx: Context, period: float = 600, status: float = 0.7) -> None:
                  link: http.client.HTTPConnection = link) -> None:  # fmt: skip
             nonlocal number
             number += 1
-            link.request("POST", path, ipp(operation, number, uri, ctx.host.name, more, version) + document,
-                         {"Content-Type": "application/ipp", "User-Agent": agent})
+            link.request(
+                "POST",
+                path,
+                ipp(operation, number, uri, ctx.host.name, more, version) + document,
+                {"Content-Type": "application/ipp", "User-Agent": agent},
+            )
             link.getresponse().read()
             if not keep:
                 link.close()

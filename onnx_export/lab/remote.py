@@ -6,7 +6,6 @@ import contextlib
 import select
 import socket
 import struct
-import subprocess
 import time
 from typing import TYPE_CHECKING
 
@@ -69,10 +68,13 @@ def rdp_client(ctx: Context, period: float = 1800, session: float = 300, to: str
             if raw is None:
                 break
             with contextlib.suppress(OSError):
-                raw.sendall(_x224(0xE0, f"Cookie: mstshash={user[:9]}\r\n".encode() + struct.pack("<BBHI", 1, 0, 8, wanted), 0))
+                raw.sendall(
+                    _x224(0xE0, f"Cookie: mstshash={user[:9]}\r\n".encode() + struct.pack("<BBHI", 1, 0, 8, wanted), 0)
+                )
                 raw.recv(19, socket.MSG_WAITALL)
                 with dialect.wrap_socket(raw) as s:
                     _sit(ctx, s, good, habits.around(ctx, session, 2.5), pace)
+                    habits.part(ctx, s)
             raw.close()
             ctx.pause(4)
 
@@ -126,24 +128,15 @@ def remote_support(ctx: Context, period: float = 14_400, session: float = 2400, 
                     left -= pace
                     s.sendall(ctx.rng.randbytes(ctx.rng.choice([40, 80, 400, 3000])))
                     _drain(s)
+                habits.part(ctx, s)
 
 
 def _typed(ctx: Context, address: str, session: float, pace: float) -> None:
     """An SSH session in which lines are typed for so long."""
     args = ["sshpass", "-p", PASSWORD, "ssh", *SSH, f"{USER}@{address}", "sh"]
-    with subprocess.Popen(args, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as client:
-        left = session
-        with contextlib.suppress(OSError):
-            while left > 0 and client.poll() is None and ctx.pause(3 * pace, 0.9):
-                left -= 3 * pace
-                line = ctx.rng.choice(["date", "ls -l /etc", "df -h", "ps aux", "head -c 3000 /etc/services"])
-                client.stdin.write(line.encode() + b"\n")  # type: ignore[union-attr]
-                client.stdin.flush()  # type: ignore[union-attr]
-            client.stdin.close()  # type: ignore[union-attr]
-        try:
-            client.wait(10)
-        except subprocess.TimeoutExpired:
-            client.kill()
+    lines = ["date", "ls -l /etc", "df -h", "ps aux", "head -c 3000 /etc/services"]
+    count = max(1, int(session / (3 * pace)))
+    habits.typed(ctx, args, (ctx.rng.choice(lines) for _ in range(count)), 3 * pace)
 
 
 def ssh_console(ctx: Context, period: float = 5400, session: float = 1200) -> None:

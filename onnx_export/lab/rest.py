@@ -44,7 +44,11 @@ def _resource(kind: str, number: int) -> dict[str, Any]:
             "valueQuantity": {"value": draw % 2000 / 10, "unit": "1"},
         }  # fmt: skip
     else:
-        made |= {"status": "active", "subject": {"reference": f"Patient/{draw % 400}"}, "text": {"div": "x" * (draw % 4000)}}
+        made |= {
+            "status": "active",
+            "subject": {"reference": f"Patient/{draw % 400}"},
+            "text": {"div": "x" * (draw % 4000)},
+        }
     return made
 
 
@@ -101,7 +105,9 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = self.rfile.read(min(int(self.headers.get("Content-Length") or 0), 2_000_000))
         if self.path.endswith("/token"):
-            self._answer(200, {"access_token": f"lab-{time.time():.3f}", "token_type": "Bearer", "expires_in": _TOKEN_S})
+            self._answer(
+                200, {"access_token": f"lab-{time.time():.3f}", "token_type": "Bearer", "expires_in": _TOKEN_S}
+            )
         elif self._allowed():
             try:
                 entries = json.loads(body).get("entry", [])
@@ -137,7 +143,9 @@ def fhir_client(ctx: Context, period: float = 60, style: str = "") -> None:
     style = style or ctx.rng.choice(["chart", "poll", "post", "mixed"])
     keep = ctx.rng.random() < 0.4
     base = ctx.rng.choice(["/fhir", "/r4", "/api/fhir"])
-    agent = ctx.rng.choice(["HAPI-FHIR/6.8", "python-requests/2.31", "Java/17", "Mirth/4.4", "okhttp/4.9", "Mozilla/5.0"])
+    agent = ctx.rng.choice(
+        ["HAPI-FHIR/6.8", "python-requests/2.31", "Java/17", "Mirth/4.4", "okhttp/4.9", "Mozilla/5.0"]
+    )
     count, entries = ctx.rng.choice([5, 10, 20, 50]), ctx.rng.randint(1, 40)
     period = habits.around(ctx, period, 1.6)
     jitter = 0.9 if style == "chart" else ctx.rng.uniform(0.02, 0.5)
@@ -170,7 +178,7 @@ def fhir_client(ctx: Context, period: float = 60, style: str = "") -> None:
         except (OSError, http.client.HTTPException, ValueError, KeyError):
             link.close()
         if not keep or ctx.rng.random() < 0.05:
-            link.close()
+            habits.part(ctx, link)
 
 
 def _work(ctx: Context, style: str, count: int, entries: int) -> list[tuple[str, str, Any]]:
@@ -179,7 +187,9 @@ def _work(ctx: Context, style: str, count: int, entries: int) -> list[tuple[str,
     if style == "mixed":
         style = ctx.rng.choice(["chart", "poll", "post"])
     if style == "poll":
-        return [("GET", f"/{kind}?_lastUpdated=gt{number}&_count={count}", None) for kind in ctx.rng.sample(_KINDS[1:], 1)]
+        return [
+            ("GET", f"/{kind}?_lastUpdated=gt{number}&_count={count}", None) for kind in ctx.rng.sample(_KINDS[1:], 1)
+        ]
     if style == "post":
         readings = [{"resource": _resource("Observation", number + n)} for n in range(ctx.rng.randint(1, entries))]
         return [("POST", "", {"resourceType": "Bundle", "type": "transaction", "entry": readings})]

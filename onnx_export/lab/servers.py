@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import socketserver
 import ssl
@@ -102,10 +103,13 @@ def ntp_server(ctx: Context) -> None:
                 data, peer = s.recvfrom(1024)
             except OSError:
                 continue
+            if len(data) < 48:
+                continue
             now = time.time() + 2208988800
             stamp = struct.pack(">II", int(now), int((now % 1) * 2**32))
             head = struct.pack(">BBbbII4s", 0x24, 2, 6, -20, 900, 1200, b"GPS\0")
-            s.sendto(head + stamp + data[40:48] + stamp + stamp, peer)
+            with contextlib.suppress(OSError):  # the interface may be down just now
+                s.sendto(head + stamp + data[40:48] + stamp + stamp, peer)
 
 
 def syslog_server(ctx: Context) -> None:

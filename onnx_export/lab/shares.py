@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from . import habits, sandbox
@@ -36,8 +34,17 @@ def smb_server(ctx: Context) -> None:
     least = ctx.rng.choice(["SMB2_02", "SMB2_10", "SMB3_00"])
     signing = ctx.rng.choice(["auto", "mandatory"])
     config = home / "smb.conf"
-    folders = "".join(f"{name} = {private}\n" for name in (
-        "private dir", "lock directory", "state directory", "cache directory", "pid directory", "ncalrpc dir"))
+    folders = "".join(
+        f"{name} = {private}\n"
+        for name in (
+            "private dir",
+            "lock directory",
+            "state directory",
+            "cache directory",
+            "pid directory",
+            "ncalrpc dir",
+        )
+    )
     config.write_text(
         f"[global]\nworkgroup = STMARY\nserver role = standalone server\npassdb backend = tdbsam:{private}/users.tdb\n"
         f"{folders}log file = /dev/null\nload printers = no\nprinting = bsd\nprintcap name = /dev/null\n"
@@ -54,20 +61,16 @@ def _smb(ctx: Context, dialect: list[str], lines: list[str], password: str = PAS
     files = habits.some(ctx, "files")
     if files is None:
         return
-    args = ["smbclient", f"//{files.ip}/{ctx.rng.choice(_SHARES)}", "-s", "/dev/null", "-U", f"{USER}%{password}", *dialect]
-    with subprocess.Popen(args, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-                          cwd=_own(ctx)) as client:  # fmt: skip
-        with suppress(OSError):
-            for line in lines:
-                client.stdin.write(line.encode() + b"\n")  # type: ignore[union-attr]
-                client.stdin.flush()  # type: ignore[union-attr]
-                if client.poll() is not None or not ctx.pause(ctx.rng.uniform(1, 20)):
-                    break
-            client.stdin.close()  # type: ignore[union-attr]
-        try:
-            client.wait(10)
-        except subprocess.TimeoutExpired:
-            client.kill()
+    args = [
+        "smbclient",
+        f"//{files.ip}/{ctx.rng.choice(_SHARES)}",
+        "-s",
+        "/dev/null",
+        "-U",
+        f"{USER}%{password}",
+        *dialect,
+    ]
+    habits.typed(ctx, args, lines, 10, _own(ctx))
 
 
 def _own(ctx: Context) -> Path:
@@ -90,7 +93,12 @@ def smb_client(ctx: Context, period: float = 900, hold: float = 0.3) -> None:
         (_own(ctx) / mine).write_bytes(os.urandom(max(200, int(size * ctx.rng.uniform(0.2, 1.5) * ctx.plan.volume))))
         if ctx.rng.random() < 1 / 15:
             _smb(ctx, dialect, ["ls"], "old-" + PASSWORD)
-        kinds = [["ls"], ["ls", f"put {mine}"], ["ls", "prompt off", "mget *1.dat"], [f"put {mine}", f"get {mine} back.dat"]]
+        kinds = [
+            ["ls"],
+            ["ls", f"put {mine}"],
+            ["ls", "prompt off", "mget *1.dat"],
+            [f"put {mine}", f"get {mine} back.dat"],
+        ]
         lines = ctx.rng.choice(kinds)
         if holds:
             lines = lines + ["ls"] * ctx.rng.randint(4, 20)
@@ -103,8 +111,10 @@ def rsync_server(ctx: Context) -> None:
     store.mkdir(exist_ok=True)
     store.chmod(0o777)
     config = ctx.work / "rsyncd.conf"
-    config.write_text(f"uid = root\ngid = root\nuse chroot = no\nreverse lookup = no\npid file = {ctx.work}/rsyncd.pid\n"
-                      f"[night]\npath = {store}\nread only = no\n")  # fmt: skip
+    config.write_text(
+        f"uid = root\ngid = root\nuse chroot = no\nreverse lookup = no\npid file = {ctx.work}/rsyncd.pid\n"
+        f"[night]\npath = {store}\nread only = no\n"
+    )
     _daemon(ctx, ["rsync", "--daemon", "--no-detach", "--port=873", f"--config={config}"])
 
 

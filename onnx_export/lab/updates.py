@@ -69,7 +69,9 @@ def update_client(ctx: Context, period: float = 14_400, at: float = 300, package
     From the house's mirror, some machines from a site outside; plainly, in ranges, or one connection for each file.
     """
     own, style = ctx.rng.random() < 0.75, ctx.rng.choice(["plain", "plain", "ranges", "each"])
-    agent = ctx.rng.choice(["Debian APT-HTTP/1.3 (2.6.1)", "Windows-Update-Agent/10.0", "Microsoft BITS/7.8", "Wget/1.21"])
+    agent = ctx.rng.choice(
+        ["Debian APT-HTTP/1.3 (2.6.1)", "Windows-Update-Agent/10.0", "Microsoft BITS/7.8", "Wget/1.21"]
+    )
     name, address = habits.outside(ctx)
     folder = ctx.rng.choice(["bookworm", "stable", "win11", "device"])
     wait = habits.around(ctx, at, 2)
@@ -89,7 +91,11 @@ def update_client(ctx: Context, period: float = 14_400, at: float = 300, package
                 link.request("GET", path, headers=heads | {"If-Modified-Since": "Thu, 01 Jan 2026 00:00:00 GMT"})
                 link.getresponse().read()
             for path in wanted if ctx.rng.random() < 0.6 else []:
-                parts = [{}] if style != "ranges" else [{"Range": f"bytes={n * 65536}-{n * 65536 + 65535}"} for n in range(4)]
+                parts = (
+                    [{}]
+                    if style != "ranges"
+                    else [{"Range": f"bytes={n * 65536}-{n * 65536 + 65535}"} for n in range(4)]
+                )
                 for part in parts:
                     link.request("GET", path, headers=heads | part)
                     link.getresponse().read()
@@ -121,4 +127,4 @@ def vendor_cloud(ctx: Context, period: float = 300) -> None:
             made.request(method, path, body or None, {"User-Agent": agent, "Host": name})
             made.getresponse().read()
         if not keep:
-            made.close()
+            habits.part(ctx, made)

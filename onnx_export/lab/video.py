@@ -50,8 +50,11 @@ class _Stream:
 
     def report(self) -> bytes:
         now = time.time() + 2208988800
-        return struct.pack(">BBH", 0x80, 200, 6) + self.source + struct.pack(
-            ">IIIII", int(now), 0, self.stamp, self.number, self.number * 700)
+        return (
+            struct.pack(">BBH", 0x80, 200, 6)
+            + self.source
+            + struct.pack(">IIIII", int(now), 0, self.stamp, self.number, self.number * 700)
+        )
 
 
 def camera_server(ctx: Context, rate: float = 15) -> None:
@@ -99,11 +102,15 @@ def camera_server(ctx: Context, rate: float = 15) -> None:
                             more = f"Transport: {asked}\r\nSession: {stream.source.hex()};timeout=60\r\n"
                         elif method == "PLAY":
                             playing, due = True, time.time()
-                            more = f"Session: {stream.source.hex()}\r\nRTP-Info: url={url}/track1;seq={stream.number}\r\n"
+                            more = (
+                                f"Session: {stream.source.hex()}\r\nRTP-Info: url={url}/track1;seq={stream.number}\r\n"
+                            )
                         if body:
                             more += f"Content-Length: {len(body)}\r\n"
-                        s.sendall(f"RTSP/1.0 {status}\r\nCSeq: {heads.get('cseq', '1')}\r\nServer: {server}\r\n"
-                                  f"{more}\r\n{body}".encode())
+                        s.sendall(
+                            f"RTSP/1.0 {status}\r\nCSeq: {heads.get('cseq', '1')}\r\nServer: {server}\r\n"
+                            f"{more}\r\n{body}".encode()
+                        )
                         if method == "TEARDOWN":
                             return
                 if playing and time.time() >= due:
@@ -125,9 +132,11 @@ def _send(s: socket.socket, media: socket.socket, target: tuple[str, int] | None
 
 
 def _sdp(address: str, sound: bool) -> str:
-    return (f"v=0\r\no=- 1 1 IN IP4 {address}\r\ns=camera\r\nc=IN IP4 0.0.0.0\r\nt=0 0\r\na=control:*\r\n"
-            "m=video 0 RTP/AVP 96\r\na=rtpmap:96 H264/90000\r\na=fmtp:96 packetization-mode=1\r\na=control:track1\r\n"
-            + ("m=audio 0 RTP/AVP 0\r\na=control:track2\r\n" if sound else ""))
+    return (
+        f"v=0\r\no=- 1 1 IN IP4 {address}\r\ns=camera\r\nc=IN IP4 0.0.0.0\r\nt=0 0\r\na=control:*\r\n"
+        "m=video 0 RTP/AVP 96\r\na=rtpmap:96 H264/90000\r\na=fmtp:96 packetization-mode=1\r\na=control:track1\r\n"
+        + ("m=audio 0 RTP/AVP 0\r\na=control:track2\r\n" if sound else "")
+    )
 
 
 def nvr_client(ctx: Context, period: float = 30, session: float = 1800) -> None:
@@ -158,7 +167,9 @@ def _watch(ctx: Context, camera: Host, period: float, session: float, recorder: 
         s = ctx.connect(camera.ip, PORT)
         if s is not None:
             with s, contextlib.suppress(OSError, ValueError, IndexError):
-                _play(ctx, s, f"rtsp://{camera.ip}:{PORT}{path}", agent, keep, password, udp, habits.around(ctx, session))
+                _play(
+                    ctx, s, f"rtsp://{camera.ip}:{PORT}{path}", agent, keep, password, udp, habits.around(ctx, session)
+                )
         if not ctx.pause(period, 0.5):
             return
 
