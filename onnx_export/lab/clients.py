@@ -14,6 +14,7 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
+from . import habits
 from .context import ask
 from .plan import PASSWORD, USER, ZONE
 
@@ -38,7 +39,7 @@ def fetch(ctx: Context, address: str, port: int, paths: list[str], headers: dict
     except (OSError, http.client.HTTPException):
         pass
     finally:
-        made.close()
+        habits.part(ctx, made)
 
 
 def boot(ctx: Context) -> None:
@@ -72,10 +73,8 @@ def syslog_client(ctx: Context, period: float = 20) -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
         while ctx.pause(period, 0.9):
             for _ in range(ctx.rng.randint(1, 5)):
-                s.sendto(
-                    b"<30>" + ctx.host.name.encode() + b" service: " + b"x" * ctx.rng.randint(20, 160),
-                    (server, 514),
-                )
+                text = b"<30>" + ctx.host.name.encode() + b" service: " + b"x" * ctx.rng.randint(20, 160)
+                habits.send(s, text, (server, 514))
 
 
 def announcer(ctx: Context, period: float = 45) -> None:
@@ -88,11 +87,11 @@ def announcer(ctx: Context, period: float = 45) -> None:
         s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         s.bind(("", 5353))
         while ctx.pause(period, 0.8):
-            s.sendto(asked, ("224.0.0.251", 5353))
+            habits.send(s, asked, ("224.0.0.251", 5353))
             if ctx.rng.random() < 0.5:
                 with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
                     for _ in range(3):
-                        other.sendto(body, ("239.255.255.250", 1900))
+                        habits.send(other, body, ("239.255.255.250", 1900))
 
 
 def dns_noise(ctx: Context, period: float = 12) -> None:

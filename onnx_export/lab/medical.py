@@ -8,6 +8,7 @@ import struct
 import threading
 from typing import TYPE_CHECKING, Any
 
+from . import habits
 from .plan import PASSWORD, USER
 
 if TYPE_CHECKING:
@@ -114,42 +115,87 @@ def _message(ctx: Context, count: int) -> bytes:
     return b"\x0b" + "\r".join(lines).encode() + b"\r\x1c\r"
 
 
-def mqtt_client(ctx: Context, period: float = 8, clients: int = 1, session: float = 150) -> None:
+def mqtt_client(ctx: Context, period: float = 8, clients: int = 1, session: float = 150, tls: bool = False) -> None:
     """Pumps and monitors publishing readings; they reconnect now and then, one mistypes its password once."""
     for number in range(clients):
-        threading.Thread(target=_mqtt_device, args=(ctx, number, period, session), daemon=True).start()
+        threading.Thread(target=_mqtt_device, args=(ctx, number, period, session, tls), daemon=True).start()
     ctx.pause(1e9, 0)
 
 
-def _mqtt_device(ctx: Context, number: int, period: float, session: float) -> None:
+def _mqtt_login(ctx: Context, name: str, tls: bool) -> Any:
+    """A client that logs in; version, session, keep-alive, will and dialect are drawn as a maker would choose them."""
     import paho.mqtt.client as mqtt
     from paho.mqtt.enums import CallbackAPIVersion
 
+    version = ctx.rng.choice([mqtt.MQTTv311, mqtt.MQTTv311, mqtt.MQTTv5])
+    clean = ctx.rng.random() < 0.6
+    client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id=name, protocol=version,
+                         clean_session=None if version == mqtt.MQTTv5 else clean)  # fmt: skip
+    client.username_pw_set(USER, PASSWORD)
+    client.reconnect_delay_set(1, 8)
+    if ctx.rng.random() < 0.4:
+        client.will_set(f"ward/{ctx.host.name}/state", b"gone", qos=1, retain=True)
+    if tls:
+        client.tls_set_context(habits.tls_client(ctx))
+        client.tls_insecure_set(True)
+    return client
+
+
+def _mqtt_device(ctx: Context, number: int, period: float, session: float, tls: bool) -> None:
     if not ctx.pause(ctx.rng.uniform(1, 25)):
         return
-    wrong = ctx.rng.random() < 0.1
+    wrong, port = ctx.rng.random() < 0.1, 8883 if tls else 1883
+    keepalive = ctx.rng.choice([10, 20, 30, 60, 120, 300])
+    if ctx.rng.random() < 0.3:  # this one stays connected
+        session *= 20
+    period, jitter = habits.around(ctx, period, 1.6), ctx.rng.choice([0.02, 0.2, 0.6])
+    qualities, size = ctx.rng.choice([[0], [1], [0, 1], [0, 1, 2], [2]]), ctx.rng.choice([20, 80, 300, 1200])
+    topic = ctx.rng.choice(["ward/{}/{}", "devices/{}/vitals/{}", "hl7/{}/out/{}", "v1/{}/telemetry/{}"])
+    topic, listens = topic.format(ctx.host.name, number), ctx.rng.random() < 0.6
     while True:
-        client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id=f"{ctx.host.name}-{number}")
-        client.username_pw_set(USER, "old" if wrong else PASSWORD)
-        wrong = False
+        client = _mqtt_login(ctx, f"{ctx.host.name}-{number}", tls)
+        if wrong:
+            client.username_pw_set(USER, "old")
+            wrong = False
         try:
-            client.connect(ctx.plan.one("broker").ip, keepalive=20)
+            client.connect(ctx.plan.one("broker").ip, port, max(5, int(keepalive / habits.compress(ctx))))
             client.loop_start()
             left = session * ctx.rng.uniform(0.3, 1.5)
-            client.subscribe(f"ward/{ctx.host.name}/command")
-            while left > 0 and ctx.pause(period, 0.6):
+            if listens:
+                client.subscribe(f"ward/{ctx.host.name}/command", qos=qualities[-1])
+            while left > 0 and ctx.pause(period, jitter):
                 left -= period
-                client.publish(
-                    f"ward/{ctx.host.name}/{number}",
-                    os.urandom(ctx.rng.randint(20, 200)),
-                    qos=ctx.rng.choice([0, 1]),
-                )
+                client.publish(topic, os.urandom(int(size * ctx.rng.uniform(0.7, 1.3))), qos=ctx.rng.choice(qualities))
             client.disconnect()
             client.loop_stop()
-        except OSError:
+        except (OSError, ValueError):
             pass
         if not ctx.pause(3):
             return
+
+
+def mqtt_subscriber(ctx: Context, session: float = 3600, tls: bool = False, commands: float = 120) -> None:
+    """A station that follows a ward's readings, for hours or for a short look; some send commands to devices."""
+    keepalive, quality = ctx.rng.choice([15, 60, 300]), ctx.rng.choice([0, 1, 2])
+    topics = ctx.rng.choice([["#"], ["ward/#"], ["ward/+/0"], ["devices/#", "v1/#"], ["hl7/#", "ward/#"]])
+    short, orders = ctx.rng.random() < 0.3, ctx.rng.random() < 0.4
+    people = ctx.plan.role("pump", "bedside")
+    while ctx.pause(ctx.rng.uniform(5, 60) * (20 if short else 1)):
+        client = _mqtt_login(ctx, f"{ctx.host.name}-view", tls)
+        try:
+            client.connect(ctx.plan.one("broker").ip, 8883 if tls else 1883,
+                           max(5, int(keepalive / habits.compress(ctx))))  # fmt: skip
+            client.subscribe([(t, quality) for t in topics])
+            client.loop_start()
+            left = 60 if short else habits.around(ctx, session)
+            while left > 0 and ctx.pause(min(left, commands), 0.3):
+                left -= commands
+                if orders and people:
+                    client.publish(f"ward/{ctx.rng.choice(people).name}/command", b"limits 60-120", qos=quality)
+            client.disconnect()
+            client.loop_stop()
+        except (OSError, ValueError):
+            continue
 
 
 def modbus_client(ctx: Context, period: float = 2) -> None:

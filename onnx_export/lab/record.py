@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import attacks, clients, labels, management, medical, network, sandbox, servers, standins, wan, web
+from . import attacks, bacnet, clients, coap, labels, mail, management, medical, network, nuisance, phones, printing
+from . import remote, rest, sandbox, servers, shares, standins, updates, video, wan, web
 from .catalog import scenario
 from .context import Context
 from .plan import PASSWORD, USER, Host, Plan, make_plan
@@ -24,7 +25,10 @@ if TYPE_CHECKING:
 # Told what happens: "start" or "end", the attack, its hosts, its targets.
 Watcher = Callable[[str, "Attack", list[Host], list[str]], None]
 _EVERYDAY = "day"
-_ROOMS = (servers, web, clients, medical, management, attacks, standins)
+_ROOMS = (
+    servers, web, clients, medical, management, rest, coap, bacnet, video, printing, shares, remote, updates, mail,
+    nuisance, phones, attacks, standins,
+)  # fmt: skip
 
 
 @dataclass

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import socketserver
 import ssl
@@ -58,8 +59,11 @@ def snmpd(ctx: Context) -> None:
 
 
 def mqtt_server(ctx: Context) -> None:
-    """Mosquitto; every client must log in."""
-    _daemon(ctx, ["mosquitto", "-c", str(ctx.work / "mosquitto.conf")])
+    """Mosquitto, plain on 1883 and over TLS on 8883; every client must log in."""
+    config = ctx.work / f"mosquitto.{ctx.host.name}.conf"
+    tls = f"listener 8883\ncertfile {ctx.work}/cert.pem\nkeyfile {ctx.work}/key.pem\n"
+    config.write_text((ctx.work / "mosquitto.conf").read_text() + tls)
+    _daemon(ctx, ["mosquitto", "-c", str(config)])
 
 
 def dns_server(ctx: Context) -> None:
@@ -105,10 +109,13 @@ def ntp_server(ctx: Context) -> None:
                 data, peer = s.recvfrom(1024)
             except OSError:
                 continue
+            if len(data) < 48:
+                continue
             now = time.time() + 2208988800
             stamp = struct.pack(">II", int(now), int((now % 1) * 2**32))
             head = struct.pack(">BBbbII4s", 0x24, 2, 6, -20, 900, 1200, b"GPS\0")
-            s.sendto(head + stamp + data[40:48] + stamp + stamp, peer)
+            with contextlib.suppress(OSError):  # the interface may be down just now
+                s.sendto(head + stamp + data[40:48] + stamp + stamp, peer)
 
 
 def syslog_server(ctx: Context) -> None:
