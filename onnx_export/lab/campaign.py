@@ -11,12 +11,12 @@ from pathlib import Path
 
 from .catalog import BY_CLASS
 
-_DAY_S = {"train": 3, "validation": 2, "test": 3}  # benign days of each group
+_DAYS = {"train": 3, "validation": 1, "test": 3}  # benign days of each group
 _PER_CLASS = {"train": 4, "validation": 1, "test": 2}
 _CAMPAIGNS = {"train": 2, "validation": 1, "test": 1}
 _FIRST_SEED = {"train": 100, "validation": 400, "test": 700}
-DAY_HASTE, DAY_SECONDS = 60.0, 1440.0  # twenty-four hours in twenty-four minutes
-ATTACK_SECONDS = 180.0
+DAY_HASTE, DAY_SECONDS = 96.0, 900.0  # twenty-four hours in fifteen minutes
+ATTACK_SECONDS = 170.0
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ def recordings() -> list[Recording]:
     for group, first in _FIRST_SEED.items():
         seed = first
         for count, name, haste, seconds in (
-            (_DAY_S[group], "day", DAY_HASTE, DAY_SECONDS),
+            (_DAYS[group], "day", DAY_HASTE, DAY_SECONDS),
             *((_PER_CLASS[group], label, 0.0, ATTACK_SECONDS) for label in BY_CLASS),
             (_CAMPAIGNS[group], "campaign", 0.0, ATTACK_SECONDS),
         ):

@@ -27,8 +27,8 @@ LOADS: dict[str, dict[str, list[Task]]] = {
         "workstation": [("dns_noise", {"period": 60})],
     },
     "mqtt": {
-        "bedside": [("mqtt_client", {"clients": 8, "period": 60, "session": 400})],
-        "analyzer": [("mqtt_client", {"clients": 3, "period": 20, "session": 150})],
+        "bedside": [("mqtt_client", {"clients": 4, "period": 60, "session": 900})],
+        "analyzer": [("mqtt_client", {"clients": 2, "period": 30, "session": 600})],
     },
     "dead": {
         "nurse": [("dead_client", {"period": 60})],

@@ -237,7 +237,7 @@ def discovery(ctx: Context, at: float = 1800, period: float = 86_400, gap: float
     wait = habits.around(ctx, at, 1.5)
     while ctx.pause(wait, 0.1):
         wait = period
-        base = ctx.rng.choice(ctx.plan.subnets).rsplit(".", 1)[0]
+        base = ctx.rng.choice(list(ctx.plan.subnets.values())).rsplit(".", 1)[0]
         for number in range(ctx.rng.randint(1, step), 255, step):
             address, known = f"{base}.{number}", any(h.ip == f"{base}.{number}" for h in ctx.plan.hosts)
             management.ping(address)

@@ -13,8 +13,30 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import attacks, bacnet, clients, coap, labels, mail, management, medical, network, nuisance, phones, printing
-from . import remote, rest, sandbox, servers, shares, standins, updates, video, wan, web
+from . import (
+    attacks,
+    bacnet,
+    clients,
+    coap,
+    labels,
+    mail,
+    management,
+    medical,
+    network,
+    nuisance,
+    phones,
+    printing,
+    remote,
+    rest,
+    sandbox,
+    servers,
+    shares,
+    standins,
+    updates,
+    video,
+    wan,
+    web,
+)
 from .catalog import scenario
 from .context import Context
 from .plan import PASSWORD, USER, Host, Plan, make_plan

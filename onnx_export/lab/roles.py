@@ -40,17 +40,17 @@ ROLES: dict[str, Role] = {
     "pacs": Role("clinical", 1, 1, (
         ("dicom_server", {}), ("http_server", {"port": 443}), ("rdp_server", {}), _SSH, _SNMP, *_HOUSE,
         ("rsync_client", {"at": 10_800}), ("update_client", {"at": 7200, "period": 43_200}),
-        ("lost_poll", {"period": 300}),
+        ("lost_poll", {"period": 600}),
     )),
     "ris": Role("clinical", 1, 1, (
         ("mllp_server", {}), ("http_server", {"port": 80}), _SSH, _SNMP, *_HOUSE,
-        ("hl7_client", {"to": "ehr", "period": 120}), ("hl7_client", {"to": "integration", "period": 90}),
+        ("hl7_client", {"to": "ehr", "period": 240}), ("hl7_client", {"to": "integration", "period": 200}),
         ("lpd_client", {"period": 600}), ("rsync_client", {"at": 12_600}),
         ("fhir_client", {"period": 300, "style": "post"}),
     )),
     "ehr": Role("clinical", 1, 1, (
         ("http_server", {"port": 443}), ("http_server", {"port": 80}), ("mllp_server", {}), ("rdp_server", {}), _SSH,
-        *_HOUSE, ("fhir_client", {"period": 90}), ("lpd_client", {"period": 900}),
+        *_HOUSE, ("fhir_client", {"period": 240}), ("lpd_client", {"period": 900}),
         ("mail_sender", {"period": 1800, "port": 25}), ("rsync_client", {"at": 14_400}),
         ("backup_client", {"connections": 120, "size": 20_000, "at": 9000, "gap": 20}),
     ), (22, 80, 443, 2575, 3389)),
@@ -61,9 +61,9 @@ ROLES: dict[str, Role] = {
         ("mqtt_server", {}), _SSH, _SNMP, *_HOUSE, ("vendor_cloud", {"period": 600}),
     )),
     "integration": Role("clinical", 1, 1, (
-        ("mllp_server", {}), _SSH, *_HOUSE, ("hl7_client", {"to": "ehr", "period": 60}),
-        ("fhir_client", {"period": 60, "style": "post"}), ("mqtt_subscriber", {"session": 14_400}),
-        ("retry_client", {"to": "monitor", "period": 300}),
+        ("mllp_server", {}), _SSH, *_HOUSE, ("hl7_client", {"to": "ehr", "period": 150}),
+        ("fhir_client", {"period": 180, "style": "post"}), ("mqtt_subscriber", {"session": 14_400}),
+        ("retry_client", {"to": "monitor", "period": 600}),
     )),
     "modality": Role("clinical", 3, 4, (
         *_HOUSE, ("dicom_client", {"period": 900, "images": 6}), ("vendor_cloud", {"period": 900}),
@@ -88,7 +88,7 @@ ROLES: dict[str, Role] = {
         ("fhir_client", {"period": 600, "style": "post"}),
     )),
     "nurse": Role("clinical", 2, 2, (
-        *_HOUSE, ("web_client", {"inside": 0.9, "period": 300}), ("hl7_client", {"to": "ris", "period": 300}),
+        *_HOUSE, ("web_client", {"inside": 0.9, "period": 700}), ("hl7_client", {"to": "ris", "period": 300}),
         ("mqtt_subscriber", {"session": 7200, "tls": True}), ("ipp_client", {"period": 1200}),
         ("dead_client", {"period": 900}), ("mail_reader", {"period": 900}), ("video_viewer", {"period": 7200}),
     )),
@@ -127,10 +127,10 @@ ROLES: dict[str, Role] = {
     "files": Role("office", 1, 1, (
         ("ftp_server", {}), ("smb_server", {}), ("rsync_server", {}), ("mail_server", {}),
         ("sink_server", {"port": 10_000}), ("telnet_server", {}), _SSH, _SNMP, *_HOUSE,
-        ("dns_storm", {"period": 3600}), ("update_client", {"period": 43_200}),
+        ("dns_storm", {"period": 14_400}), ("update_client", {"period": 43_200}),
     )),
     "monitor": Role("office", 1, 1, (
-        ("syslog_server", {}), ("http_server", {"port": 80}), _SSH, ("monitor", {"period": 600}),
+        ("syslog_server", {}), ("http_server", {"port": 80}), _SSH, ("monitor", {"period": 1200}),
         ("outage_server", {"up": 7200, "down": 600}), ("mail_sender", {"period": 1800, "port": 25}),
         ("double_poll", {"period": 300}), ("ntp_client", {"period": 1024}),
     )),
@@ -139,9 +139,10 @@ ROLES: dict[str, Role] = {
         ("ntp_client", {"period": 1024}),
     )),
     "workstation": Role("office", 6, 8, (
-        ("rdp_server", {}), *_HOUSE, ("announcer", {"period": 600}), ("web_client", {"period": 300}), ("mail_reader", {"period": 600}),
+        ("rdp_server", {}), *_HOUSE, ("announcer", {"period": 600}),
+        ("web_client", {"period": 700}), ("mail_reader", {"period": 900}),
         ("mail_sender", {"period": 3600}), ("smb_client", {"period": 1800}), ("ipp_client", {"period": 1800}),
-        ("print_client", {"period": 3600}), ("file_client", {"period": 5400}), ("dns_noise", {"period": 240}),
+        ("print_client", {"period": 3600}), ("file_client", {"period": 5400}), ("dns_noise", {"period": 900}),
         ("dns_storm", {"period": 7200}), ("update_client", {"period": 14_400}), ("vendor_cloud", {"period": 900}),
         ("picky_client", {"period": 3600}),
     )),
@@ -149,7 +150,7 @@ ROLES: dict[str, Role] = {
         ("ssh_client", {"period": 1200}), ("ssh_console", {"period": 7200}), ("rdp_client", {"period": 3600}),
         ("snmp_client", {"period": 600}), ("web_client", {"period": 400}),
         ("discovery", {"at": 10_800, "period": 86_400}), ("inventory", {"period": 14_400}),
-        ("mail_reader", {"period": 600}), ("double_poll", {"period": 600}), ("ntp_client", {"period": 1024}),
+        ("mail_reader", {"period": 900}), ("double_poll", {"period": 600}), ("ntp_client", {"period": 1024}),
     )),
     "printer": Role("office", 2, 2, (
         ("sink_server", {"port": 9100}), ("ipp_server", {}), ("lpd_server", {}), ("http_server", {"port": 80}),
