@@ -52,9 +52,9 @@ export {
 
 	# Events to the bridge.
 
-	## A batch of rows: connections, each packed into a line of text.
+	## A batch of rows: connections, each packed into a line of ``lines``.
 	global rows: event(schema: string, node: string, epoch: string, lane: string, session: string, seq: count,
-	                   dropped: count, rows: vector of string, mac: string) &is_used;
+	                   dropped: count, lines: string, mac: string) &is_used;
 	## The capture is at its end; ``rows`` rows were sent in ``seq`` batches.
 	global flush: event(schema: string, node: string, epoch: string, lane: string, seq: count, rows: count,
 	                    mac: string) &is_used;

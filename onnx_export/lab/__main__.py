@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from . import sandbox
-from .catalog import SCENARIOS
+from .catalog import GROUPS, NAMES
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -17,7 +17,10 @@ def _parser() -> argparse.ArgumentParser:
     for name in ("record", "inside"):
         command = commands.add_parser(name, help="record a scenario (root)" if name == "record" else argparse.SUPPRESS)
         command.add_argument("--seed", type=int, required=True, help="addresses, names and timings are drawn from it")
-        command.add_argument("--scenario", choices=sorted(SCENARIOS), required=True, metavar="NAME")
+        command.add_argument("--scenario", choices=NAMES, required=True, metavar="NAME")
+        command.add_argument("--group", choices=GROUPS, default="train", help="whose attack settings to draw from")
+        command.add_argument("--haste", type=float, default=0, help="how much faster than life schedules run")
+        command.add_argument("--seconds", type=float, default=0, help="length of the recording")
         command.add_argument("--out", type=Path, required=True, metavar="DIR")
         command.add_argument("--title", help="file name without ending (default: the scenario's name)")
         command.add_argument("--snaplen", type=int, default=0, help="bytes kept of a packet (0: all)")
@@ -29,9 +32,7 @@ def main() -> int:
     """Run; 1 where this machine cannot record."""
     args = _parser().parse_args()
     if args.command == "list":
-        for name, scenario in SCENARIOS.items():
-            kinds = sorted({a.label for a in scenario.attacks}) or ["benign only"]
-            sys.stdout.write(f"{name:24} {scenario.duration_s:4.0f} s  {', '.join(kinds)}\n")
+        sys.stdout.write("\n".join(NAMES) + "\n")
         return 0
     if faults := sandbox.missing():
         sys.stderr.write("lab: cannot record here: " + "; ".join(faults) + "\n")
@@ -43,7 +44,8 @@ def main() -> int:
         sandbox.enter(sys.argv[2:])
     from .record import record
 
-    record(args.scenario, args.seed, args.out.resolve(), args.snaplen, args.title or args.scenario, args.keep_log)
+    record(args.scenario, args.group, args.seed, args.out.resolve(), args.title or args.scenario,
+           snaplen=args.snaplen, keep_log=args.keep_log, haste=args.haste, duration_s=args.seconds)  # fmt: skip
     return 0
 
 

@@ -61,7 +61,7 @@ def ntp_client(ctx: Context, period: float = 64) -> None:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
             s.settimeout(1)
             try:
-                s.sendto(struct.pack(">B47x", 0x23), (server or ctx.plan.gateway.ip, 123))
+                s.sendto(struct.pack(">B47x", 0x23), (server or ctx.plan.internet[0], 123))
                 s.recv(100)
             except OSError:
                 continue

@@ -10,6 +10,8 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from .roles import STAFF_NIGHT
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -23,13 +25,20 @@ class Context:
     host: Host
     plan: Plan
     rng: random.Random
-    end: float  # epoch seconds
+    begin: float  # epoch seconds, as is `end`
+    end: float
     work: Path
+    haste: float = 1.0  # everyday schedules run this many times as fast as the seconds they are written in
     cache: dict[str, tuple[str | None, float]] = field(default_factory=dict)
 
+    def hour(self) -> float:
+        """The hour of the day in the hospital, 0 to 24."""
+        return (self.plan.begins_at + (time.time() - self.begin) * self.haste / 3600) % 24
+
     def pause(self, seconds: float, jitter: float = 0.3) -> bool:
-        """Sleep about this long; False when the recording is over."""
-        wait = max(0.0, seconds * (1 + jitter * self.rng.uniform(-1, 1)))
+        """Sleep about this long by the hospital's clock, longer for staff at night; False when all is over."""
+        night = STAFF_NIGHT.get(self.host.role, 1.0) if not 6.5 <= self.hour() < 20 else 1.0
+        wait = max(0.0, seconds * night / self.haste * (1 + jitter * self.rng.uniform(-1, 1)))
         left = self.end - time.time()
         time.sleep(max(0.0, min(wait, left)))
         return time.time() < self.end
@@ -42,11 +51,11 @@ class Context:
             return None
 
     def resolve(self, name: str, kind: int = 1) -> str | None:
-        """Ask the hospital's resolver (answers are kept 20 to 60 s), as an application would."""
+        """Ask the hospital's resolver (answers are kept 1 to 10 minutes), as an application would."""
         if name in self.cache and self.cache[name][1] > time.time():
             return self.cache[name][0]
         found = ask(self.plan.one("dns").ip, name, kind, self.rng)
-        self.cache[name] = (found, time.time() + self.rng.uniform(20, 60))
+        self.cache[name] = (found, time.time() + self.rng.uniform(60, 600) / self.haste)
         return found
 
     def command(self, args: list[str], timeout: float = 60.0, stdin: str | None = None) -> int:

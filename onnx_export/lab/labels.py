@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from .network import INTERNET_NETS
+
 if TYPE_CHECKING:
     from pathlib import Path
 
     from .plan import Host, Plan
     from .scenario import Attack
 
-INTERNET = ["198.51.100.0/24", "203.0.113.0/24", "192.0.2.0/24"]
+INTERNET = list(INTERNET_NETS)
 _CLASSES = ["benign", "flood", "recon", "brute_force", "web_attack", "spoofing", "c2", "exfiltration", "exploit",
             "background"]  # fmt: skip
 
@@ -28,14 +30,15 @@ def rules(
     what = {"label": attack.label, "detail": attack.detail}
     background = {"label": "background", "detail": "answers the attack provoked"}
     sources = [h.ip for h in by]
-    known = [*plan.subnets, *INTERNET]
+    known = [*plan.subnets.values(), *INTERNET]
     if attack.shape == "spoofed":
         return [{"not_orig": [*known, "0.0.0.0"], "resp": targets, **attack.match, **since, **what},
                 {"orig": targets, "not_resp": [*known, "224.0.0.0/3"], **since, **background}]  # fmt: skip
     if attack.shape == "amplified":
         return [{"host": list(plan.internet), "host2": targets, "proto": "udp", "port": 53, **window, **what},
                 {"proto": "icmp", "orig": targets, "resp": list(plan.internet), **window, **background}]  # fmt: skip
-    answers = {"proto": "icmp", "orig": targets, "resp": sources, **window, **background}
+    routers = [plan.leg(s) for s in plan.subnets]
+    answers = {"proto": "icmp", "orig": [*targets, *routers], "resp": sources, **window, **background}
     if attack.shape == "arp":
         macs = [h.mac for h in by]
         return [{"proto": "arp", "l2": macs, **window, **what},

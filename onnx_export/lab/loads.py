@@ -1,45 +1,43 @@
-"""Busy but benign: what makes a quiet hospital loud without anything being wrong."""
+"""Busy but benign: what makes a quiet hospital loud without anything being wrong. Periods are seconds of real life."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .plan import Task
+    from .roles import Task
 
 LOADS: dict[str, dict[str, list[Task]]] = {
     "backup": {
-        "ehr": [("backup_client", {"connections": 600, "size": 20_000, "at": 50, "gap": 0.1})],
-        "pacs": [("backup_client", {"connections": 250, "size": 60_000, "at": 120, "gap": 0.3})],
-        "workstation": [("backup_client", {"connections": 80, "size": 15_000, "at": 140, "gap": 0.05})],
+        "ehr": [("backup_client", {"connections": 200, "size": 20_000, "at": 300, "gap": 2})],
+        "pacs": [("backup_client", {"connections": 150, "size": 60_000, "at": 600, "gap": 4})],
     },
-    "monitoring": {"monitor": [("monitor", {"period": 12})], "admin": [("inventory", {"period": 60})]},
-    "slow_monitoring": {"admin": [("monitor", {"period": 40}), ("inventory", {"period": 100})]},
+    "monitoring": {"monitor": [("monitor", {"period": 240})], "admin": [("inventory", {"period": 1200})]},
+    "slow_monitoring": {"admin": [("monitor", {"period": 900}), ("inventory", {"period": 3600})]},
     "pacs": {
-        "modality": [("dicom_client", {"period": 10, "images": 40, "edge": 24})],
-        "ris": [("dicom_client", {"period": 25, "images": 60, "edge": 16})],
+        "modality": [("dicom_client", {"period": 200, "images": 30, "edge": 24})],
+        "ris": [("dicom_client", {"period": 400, "images": 40, "edge": 16})],
     },
     "web": {
-        "workstation": [("web_client", {"period": 5, "burst": 14, "inside": 0.3})],
-        "nurse": [("web_poll", {"period": 2})],
+        "workstation": [("web_client", {"period": 90, "burst": 12, "inside": 0.3})],
+        "nurse": [("web_poll", {"period": 60})],
     },
     "resolver": {
-        "files": [("dns_heavy", {"per_minute": 500, "nxdomain": 0.25})],
-        "workstation": [("dns_noise", {"period": 1.5})],
+        "files": [("dns_heavy", {"per_minute": 20, "nxdomain": 0.25})],
+        "workstation": [("dns_noise", {"period": 60})],
     },
     "mqtt": {
-        "bedside": [("mqtt_client", {"clients": 15, "period": 4, "session": 40})],
-        "analyzer": [("mqtt_client", {"clients": 4, "period": 1, "session": 12})],
+        "bedside": [("mqtt_client", {"clients": 8, "period": 60, "session": 400})],
+        "analyzer": [("mqtt_client", {"clients": 3, "period": 20, "session": 150})],
     },
     "dead": {
-        "nurse": [("dead_client", {"period": 2})],
-        "workstation": [("dead_client", {"period": 6})],
-        "bedside": [("dead_client", {"period": 1})],
-        "analyzer": [("dead_client", {"period": 4})],
+        "nurse": [("dead_client", {"period": 60})],
+        "bedside": [("dead_client", {"period": 45})],
+        "analyzer": [("dead_client", {"period": 90})],
     },
-    "jobs": {"admin": [("ssh_jobs", {"period": 0.7})], "monitor": [("web_poll", {"to": "ris", "period": 1})]},
-    "messages": {"analyzer": [("hl7_client", {"period": 0.7})], "ehr": [("hl7_client", {"period": 0.5})]},
-    "files": {"workstation": [("file_client", {"period": 6})], "nurse": [("print_client", {"period": 8})]},
+    "jobs": {"admin": [("ssh_jobs", {"period": 40})], "monitor": [("web_poll", {"to": "ris", "period": 30})]},
+    "messages": {"analyzer": [("hl7_client", {"period": 20})], "ehr": [("hl7_client", {"period": 15})]},
+    "files": {"workstation": [("file_client", {"period": 240})], "nurse": [("print_client", {"period": 300})]},
 }
 
 

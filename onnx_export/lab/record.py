@@ -8,21 +8,27 @@ import random
 import sys
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import attacks, clients, labels, management, medical, network, sandbox, servers, standins, web
-from .catalog import SCENARIOS
+from . import attacks, bacnet, clients, coap, labels, mail, management, medical, network, nuisance, phones, printing
+from . import remote, rest, sandbox, servers, shares, standins, updates, video, wan, web
+from .catalog import scenario
 from .context import Context
 from .plan import PASSWORD, USER, Host, Plan, make_plan
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from .scenario import Attack, Scenario
 
-    from .scenario import Attack
-
-_ROOMS = (servers, web, clients, medical, management, attacks, standins)
+# Told what happens: "start" or "end", the attack, its hosts, its targets.
+Watcher = Callable[[str, "Attack", list[Host], list[str]], None]
+_EVERYDAY = "day"
+_ROOMS = (
+    servers, web, clients, medical, management, rest, coap, bacnet, video, printing, shares, remote, updates, mail,
+    nuisance, phones, attacks, standins,
+)  # fmt: skip
 
 
 @dataclass
@@ -68,12 +74,13 @@ def _configure(plan: Plan) -> None:
     (work / "snmpd.conf").write_text("rocommunity public\nsysName lab\nsysDescr Network device\n")
 
 
-def _start(host: Host, plan: Plan, end: float, work: list[tuple[str, dict[str, Any]]], salt: str) -> int:
-    """Fork a process in the host's namespace, one thread for each thing it does; its id."""
-    pid = os.fork()
-    if pid:
-        return pid
-    try:
+def _start(
+    host: Host, plan: Plan, times: tuple[float, float], work: list[tuple[str, dict[str, Any]]], salt: str
+) -> int:
+    """Fork a process in the host's namespace, one thread for each thing it does; its id. Attacks know no haste."""
+    haste = plan.haste if salt == _EVERYDAY else 1.0
+
+    def live() -> None:
         sandbox.join(host.name)
         os.chdir(sandbox.WORK)
         log = os.open(sandbox.WORK / "log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
@@ -82,53 +89,81 @@ def _start(host: Host, plan: Plan, end: float, work: list[tuple[str, dict[str, A
         threads = []
         for name, parameters in work:
             rng = random.Random(f"{plan.seed}/{host.name}/{name}/{salt}")
-            ctx = Context(host, plan, rng, end, sandbox.WORK)
+            ctx = Context(host, plan, rng, *times, sandbox.WORK, haste)
             threads.append(threading.Thread(target=_function(name), args=(ctx,), kwargs=parameters, daemon=True))
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
+
+    return _fork(live)
+
+
+def _fork(work: Callable[[], None]) -> int:
+    pid = os.fork()
+    if pid:
+        return pid
+    try:
+        work()
     finally:
         os._exit(0)
 
 
-def _targets(plan: Plan, attack: Attack) -> list[str]:
+def _sources(plan: Plan, attack: Attack) -> list[Host]:
+    found: list[Host] = []
+    for word in attack.by:
+        kind, _, value = word.partition(":")
+        if kind == "role":
+            role, _, count = value.partition(":")
+            found += plan.role(role)[: int(count)]
+        else:
+            found += [h for h in plan.hosts if h.name == word]
+    return found
+
+
+def _targets(plan: Plan, attack: Attack, by: list[Host]) -> list[str]:
     found: list[str] = []
     for word in attack.to:
         kind, _, value = word.partition(":")
         if kind == "subnet":
-            found.append(plan.subnets[int(value)])
-        elif kind == "far":  # another site behind the gateway, where nobody answers
+            found.append(plan.subnets[value])
+        elif kind == "far":  # another site behind the router, where nobody answers
             found.append(f"10.251.{value}.0/24")
         elif kind == "internet":
             found.append(plan.internet[int(value)])
+        elif kind == "gateway":  # as the first target, or else the attacker, sees it
+            near = next((h for h in plan.hosts if found and h.ip == found[0]), by[0])
+            found.append(plan.leg(near.segment))
         else:
-            found += [h.ip for h in plan.hosts if word in (h.name, h.role)]
+            found += [h.ip for h in plan.hosts if word in (h.name, h.role) and h not in by]
     return found
 
 
-def record(name: str, seed: int, out: Path, snaplen: int, title: str, keep_log: bool) -> None:
-    """Record scenario `name` into out/title.pcap, .labels.yaml and .hosts.tsv (call only inside the sandbox)."""
+def record(
+    name: str, group: str, seed: int, out: Path, title: str, *, snaplen: int = 0, keep_log: bool = False,
+    haste: float = 0.0, duration_s: float = 0.0, watch: Watcher | None = None,
+) -> None:  # fmt: skip
+    """Record a scenario into out/title.pcap with .labels.yaml, .hosts.tsv, .scenario.yaml (only inside the sandbox)."""
     sandbox.check_inside()
     sandbox.prepare()
-    scenario = SCENARIOS[name]
-    named = {h for a in scenario.attacks for h in a.by}
-    guests = sorted(n for n in named if n.startswith("guest"))
-    plan = make_plan(seed, scenario.extra, guests, scenario.volume)
+    planned = scenario(name, group, seed, haste, duration_s)
+    plan = make_plan(seed, planned.extra, planned.attackers, planned.volume, planned.haste, planned.begins_at)
     _configure(plan)
     _warm_up()
     network.build(plan)
     capture = network.Capture(out / f"{title}.pcap", snaplen)
-    start = time.time()
-    end = start + scenario.duration_s
+    begin = time.time()
+    end = begin + planned.duration_s
+    _fork(lambda: wan.run(plan, end))
     for host in plan.hosts:
-        _start(host, plan, end, list(host.tasks), "day")
-    running = _attack(plan, scenario.attacks, start, end)
+        _start(host, plan, (begin, end), list(host.tasks), _EVERYDAY)
+    running = _attack(plan, planned.attacks, (begin, end), watch)
     said = capture.stop()
     found = [rule for r in running
              for rule in labels.rules(r.attack, plan, r.by, r.targets, r.start, r.end or time.time())]  # fmt: skip
     labels.write(out / f"{title}.labels.yaml", f"{title}.pcap", found, clean=not running)
     _write_hosts(out / f"{title}.hosts.tsv", plan, running)
+    _write_scenario(out / f"{title}.scenario.yaml", name, group, plan, planned, running)
     if keep_log:
         (out / f"{title}.log").write_bytes((sandbox.WORK / "log").read_bytes())
     sys.stdout.write(f"{title}: {capture.path.stat().st_size / 1e6:.1f} MB; {said}\n")
@@ -160,25 +195,50 @@ def _reap() -> set[int]:
         gone.add(pid)
 
 
-def _attack(plan: Plan, planned: tuple[Attack, ...], start: float, end: float) -> list[_Running]:
+def _attack(
+    plan: Plan, planned: tuple[Attack, ...], times: tuple[float, float], watch: Watcher | None
+) -> list[_Running]:
     """Start each attack on time and note when it is over; returns at the end of the recording."""
+    begin, end = times
     waiting = sorted(planned, key=lambda a: a.at)
     running: list[_Running] = []
     while (now := time.time()) < end:
-        while waiting and now >= start + waiting[0].at:
+        while waiting and now >= begin + waiting[0].at:
             attack = waiting.pop(0)
-            by = [h for h in plan.hosts if h.name in attack.by]
-            targets = _targets(plan, attack)
+            by = _sources(plan, attack)
+            targets = _targets(plan, attack, by)
             work = [(attack.run, {"targets": targets, **attack.with_})]
-            pids = {_start(h, plan, end, work, str(attack.at)) for h in by}
+            pids = {_start(h, plan, times, work, f"{attack.at}") for h in by}
             running.append(_Running(attack, by, targets, pids, now))
+            if watch:
+                watch("start", attack, by, targets)
         gone = _reap()
         for r in running:
             r.pids -= gone
             if not r.pids and r.end is None:
                 r.end = now
+                if watch:
+                    watch("end", r.attack, r.by, r.targets)
         time.sleep(0.2)
     return running
+
+
+def _write_scenario(
+    path: Path, name: str, group: str, plan: Plan, planned: Scenario, running: list[_Running]
+) -> None:  # fmt: skip
+    import yaml
+
+    said = {
+        "scenario": name, "group": group, "seed": plan.seed, "recorded_s": planned.duration_s,
+        "haste": round(plan.haste, 3), "compress": plan.haste if planned.stretched else 1,
+        "begins_at": round(plan.begins_at, 2), "hosts": sum(h.role not in ("attacker", "internet") for h in plan.hosts),
+        "attacks": [
+            {"label": r.attack.label, "detail": r.attack.detail, "start": round(r.start, 3),
+             "end": round(r.end or time.time(), 3), "by": [h.ip for h in r.by], "targets": r.targets}
+            for r in running
+        ],
+    }  # fmt: skip
+    path.write_text(yaml.safe_dump(said, sort_keys=False, width=110, default_flow_style=None))
 
 
 def _write_hosts(path: Path, plan: Plan, running: list[_Running]) -> None:

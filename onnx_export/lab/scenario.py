@@ -6,12 +6,15 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .plan import Task
+    from .roles import Task
 
 
 @dataclass(frozen=True)
 class Attack:
-    """One attack: `run` from the hosts `by` against `to` (roles, names, subnet:N, far:N, internet:N)."""
+    """One attack: `run` from the hosts `by` against `to` (roles, names, gateway, subnet:SEGMENT, far:N, internet:N).
+
+    `by` are host names, or `role:NAME:COUNT` for that many hosts of the hospital's own, taken over.
+    """
 
     label: str
     detail: str
@@ -21,7 +24,7 @@ class Attack:
     to: tuple[str, ...]
     with_: dict[str, Any] = field(default_factory=dict)
     match: dict[str, Any] = field(default_factory=dict)  # further keys of the label rule
-    shape: str = "direct"  # spoofed | amplified | arp
+    shape: str = "direct"  # how connections of the attack are recognised, see labels.py
 
 
 @dataclass(frozen=True)
@@ -31,25 +34,8 @@ class Scenario:
     duration_s: float
     extra: dict[str, list[Task]] = field(default_factory=dict)
     attacks: tuple[Attack, ...] = ()
+    attackers: dict[str, str] = field(default_factory=dict)  # hosts of their own, name -> segment ("": any)
     volume: float = 0.6
-
-
-def scan(at: float, by: str, flags: str, *to: str) -> Attack:
-    """An nmap run with these flags."""
-    return Attack("recon", f"nmap {flags}", at, "nmap", (by,), to, {"flags": flags})
-
-
-def guess(at: float, by: str, service: str, *to: str, **more: Any) -> Attack:
-    """A hydra run against a service."""
-    pace = " ".join(f"{k}={v}" for k, v in more.items() if k != "form")
-    return Attack("brute_force", f"hydra {service} {pace}", at, "hydra", (by,), to, {"service": service, **more})
-
-
-def flood(at: float, by: str, detail: str, to: str, run: str = "hping", **more: Any) -> Attack:
-    """A flood from one host."""
-    return Attack("flood", detail, at, run, (by,), (to,), more)
-
-
-def many(at: float, hosts: int, detail: str, to: str, run: str = "hping", **more: Any) -> Attack:
-    """A flood from many hosts at once."""
-    return Attack("flood", detail, at, run, tuple(f"guest-d{n:02}" for n in range(hosts)), (to,), more)
+    haste: float = 1.0  # everyday schedules run this many times as fast
+    stretched: bool = False  # the capture's clock is stretched by `haste` afterwards, to real-life pace
+    begins_at: float = 9.0  # hour of the day

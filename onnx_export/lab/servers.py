@@ -66,7 +66,7 @@ def mqtt_server(ctx: Context) -> None:
     _daemon(ctx, ["mosquitto", "-c", str(config)])
 
 
-def dns_server(ctx: Context, dhcp: bool = False) -> None:
+def dns_server(ctx: Context) -> None:
     """dnsmasq: the hospital's zone and the lab's internet names; everything else NXDOMAIN."""
     plan = ctx.plan
     hosts = ctx.work / f"hosts.{ctx.host.name}"
@@ -85,11 +85,17 @@ def dns_server(ctx: Context, dhcp: bool = False) -> None:
         "--txt-record=txt.big.example," + ",".join(["x" * 200] * 6),
         *(f"--local=/{zone}/" for zone in (ZONE, "com", "org", "net", "example", "lan", "local", "test", "arpa")),
     ]
-    if dhcp:
-        args += [f"--dhcp-range={net.rsplit('.', 1)[0]}.0,static,255.255.255.0,10m" for net in plan.subnets]
-        args += [f"--shared-network=eth0,{net.rsplit('.', 1)[0]}.0" for net in plan.subnets]
-        args += [f"--dhcp-host={h.mac},{h.ip}" for h in plan.hosts]
-        args += ["--dhcp-authoritative", "--no-ping", f"--dhcp-leasefile={ctx.work}/leases"]
+    _daemon(ctx, args)
+
+
+def dhcp_server(ctx: Context) -> None:
+    """dnsmasq as the router's DHCP server for every segment: each machine has its fixed lease."""
+    plan = ctx.plan
+    args = ["dnsmasq", "-k", "--port=0", "--user=root", "--pid-file=", "--log-facility=/dev/null", "--no-ping",
+            "--dhcp-authoritative", f"--dhcp-leasefile={ctx.work}/leases",
+            f"--dhcp-option=option:dns-server,{plan.one('dns').ip}"]  # fmt: skip
+    args += [f"--dhcp-range={net.split('/')[0]},static,255.255.255.0,10m" for net in plan.subnets.values()]
+    args += [f"--dhcp-host={h.mac},{h.ip}" for h in plan.hosts if h.role not in ("gateway", "internet")]
     _daemon(ctx, args)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 import shutil
@@ -9,12 +10,16 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import dpkt
 import pytest
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import ClientConnection, connect
+from websockets.sync.server import ServerConnection, serve
 
 from pyad.paths import shared_folder
 
@@ -122,9 +127,9 @@ class Live:
         command = ["zeek", "-C", f"--pseudo-realtime={speed:g}", "-r", str(capture), str(shared_folder("zeek-scripts"))]
         return self._start([*command, str(script)], logs, env | ({"PYAD_WAIT": "1"} if wait else {}), logs / "out")
 
-    def bridge(self, *sets: str) -> subprocess.Popen[bytes]:
+    def bridge(self, *sets: str, port: int | None = None) -> subprocess.Popen[bytes]:
         self._n += 1
-        command = [sys.executable, "-m", "pyad", "run", "--url", f"ws://127.0.0.1:{self.port}"]
+        command = [sys.executable, "-m", "pyad", "run", "--url", f"ws://127.0.0.1:{port or self.port}"]
         for one in (
             f"bridge.secret_file={self.folder / 'secret'}",
             f"bridge.state_file={self.folder / 'state'}",
@@ -162,6 +167,37 @@ class Live:
             process = subprocess.Popen(command, cwd=cwd, env=env, stdout=said, stderr=subprocess.STDOUT)
         self._running.append(process)
         return process
+
+
+class Meddler:
+    """Stands between bridge and Zeek, and hands on what Zeek says as `change` (frame → frames) would have it."""
+
+    def __init__(self, to: int, change: Callable[[bytes], list[bytes]]) -> None:
+        self._change = change
+        self._url = f"ws://127.0.0.1:{to}/v1/messages/json"
+        self._server = serve(self._between, "127.0.0.1", 0, compression=None, max_size=1 << 24)
+        self.port = int(self._server.socket.getsockname()[1])
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+
+    def _between(self, bridge: ServerConnection) -> None:
+        try:
+            with connect(self._url, compression=None, proxy=None, max_size=1 << 24) as zeek:
+                threading.Thread(target=self._onward, args=(bridge, zeek), daemon=True).start()
+                while True:
+                    for frame in self._change(zeek.recv(decode=False)):
+                        bridge.send(frame, text=True)
+        except (ConnectionClosed, OSError):
+            bridge.close()
+
+    @staticmethod
+    def _onward(bridge: ServerConnection, zeek: ClientConnection) -> None:
+        with contextlib.suppress(ConnectionClosed):
+            while True:
+                zeek.send(bridge.recv(decode=False), text=True)
+        zeek.close()
+
+    def close(self) -> None:
+        self._server.shutdown()
 
 
 def rss_kb(process: subprocess.Popen[bytes]) -> int:

@@ -14,7 +14,7 @@ from websockets.sync.client import connect
 
 from pyad import wire
 from pyad.row import SCHEMA_HASH
-from tests.live.harness import Capture, Live, needs_zeek, rss_kb, until
+from tests.live.harness import Capture, Live, Meddler, needs_zeek, rss_kb, until
 
 pytestmark = needs_zeek
 LONG = os.environ.get("PYAD_LONG") == "1"
@@ -88,6 +88,33 @@ def test_a_stopped_bridge_never_stalls_zeek(live):
     assert of_type(live, "PyAD::Bridge_Down")
     lost = of_type(live, "PyAD::Rows_Dropped")
     assert lost and int(lost[-1]["n"]) <= rows["dropped"] + rows["held"]
+
+
+def test_batches_that_come_twice_and_in_another_order_count_once(live):
+    capture = Capture().steady(300, 10).scan(1, 99, 60)
+    held: list[bytes] = []
+    seen = {"rows": 0}
+
+    def change(frame: bytes) -> list[bytes]:
+        if b"PyAD::rows" not in frame:
+            return [frame]
+        seen["rows"] += 1
+        if seen["rows"] % 3 == 0:
+            held.append(frame)
+            return []
+        late = held[:]
+        held.clear()
+        return [frame, *late, frame] if seen["rows"] % 2 else [frame, *late]
+
+    zeek = live.zeek(capture.write(live.folder / "pcap"), "redef PyAD::resend_after = 3sec;")
+    between = Meddler(live.port, change)
+    live.bridge(port=between.port)
+    rows = live.rows(zeek)
+    between.close()
+    all_told(live, capture, rows)
+    assert seen["rows"] > 30
+    assert rows["exported"] == capture.connections and rows["dropped"] == 0
+    assert len([n for n in of_type(live, "PyAD::Recon") if "state=new" in n["sub"]]) == 1
 
 
 def test_zeek_restarts_and_the_bridge_finds_it_again(live):

@@ -94,7 +94,11 @@ def string(text):
         (damaged(set_arg(5, {"@data-type": "count", "data": 2**63})), "wrong type of argument"),
         (damaged(set_arg(7, {"@data-type": "vector", "data": [1]})), "wrong type of argument"),
         (damaged(set_arg(7, {"@data-type": "vector", "data": [string(1)]})), "wrong type of argument"),
-        (damaged(set_arg(7, {"@data-type": "vector", "data": [string("")] * 10_001})), "too many items in a vector"),
+        (damaged(set_arg(7, string("\n" * 10_000))), "too many lines in a text"),
+        (
+            wire.encode("t", "ack", (SCHEMA_HASH, "n", "e", "all", ["1"] * 10_001, "")).encode(),
+            "too many items in a vector",
+        ),
         (damaged(set_arg(1, string("z\n"))), "text that is too long or not printable ASCII"),
         (damaged(set_arg(1, string("ü"))), "text that is too long or not printable ASCII"),
         (damaged(set_arg(1, string("x" * 257))), "text that is too long or not printable ASCII"),

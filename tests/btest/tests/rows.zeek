@@ -15,7 +15,7 @@ event zeek_init() &priority=-20
 
 hook PyAD::batch_made(lane: PyAD::Lane)
 	{
-	for ( _, row in lane$batches[lane$seq] )
+	for ( _, row in split_string(lane$batches[lane$seq]$text, /\n/) )
 		print row;
 	}
 

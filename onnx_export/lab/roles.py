@@ -1,0 +1,162 @@
+"""Who is in the hospital: every role's segment, how many of it, what it runs, what its firewall leaves open."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+Task = tuple[str, dict[str, Any]]  # (behaviour, its parameters); periods are seconds of real life
+
+SEGMENTS = ("clinical", "building", "office", "guest")
+# People work by day; at night their machines are nearly idle. Nurses work all night.
+STAFF_NIGHT = {"workstation": 6.0, "viewer": 6.0, "admin": 8.0, "guest": 10.0, "nurse": 1.6}
+DEVICES = {"plc", "printer", "modality", "analyzer", "pump", "bedside", "hmi", "bms", "bacnet", "sensor", "camera"}
+
+
+@dataclass(frozen=True)
+class Role:
+    """One kind of machine: `least` to `most` of it stand in `segment`."""
+
+    segment: str
+    least: int
+    most: int
+    tasks: tuple[Task, ...]
+    ports: tuple[int, ...] = ()  # not empty: a firewall silently drops every other port
+
+
+_SSH: Task = ("sshd", {})
+_SNMP: Task = ("snmpd", {})
+_HOUSE: tuple[Task, ...] = (
+    ("boot", {}), ("ntp_client", {"period": 1024}), ("syslog_client", {"period": 300}), ("reboot", {"period": 43_200}),
+)  # fmt: skip
+ROLES: dict[str, Role] = {
+    "gateway": Role("office", 1, 1, (
+        ("dhcp_server", {}),
+    )),
+    "internet": Role("office", 1, 1, (
+        ("dns_server", {}), ("http_server", {"port": 80}), ("http_server", {"port": 443}), ("ntp_server", {}), _SSH,
+        ("relay_server", {}), ("relay_server", {"port": 5223}),
+    )),
+    "pacs": Role("clinical", 1, 1, (
+        ("dicom_server", {}), ("http_server", {"port": 443}), ("rdp_server", {}), _SSH, _SNMP, *_HOUSE,
+        ("rsync_client", {"at": 10_800}), ("update_client", {"at": 7200, "period": 43_200}),
+        ("lost_poll", {"period": 300}),
+    )),
+    "ris": Role("clinical", 1, 1, (
+        ("mllp_server", {}), ("http_server", {"port": 80}), _SSH, _SNMP, *_HOUSE,
+        ("hl7_client", {"to": "ehr", "period": 120}), ("hl7_client", {"to": "integration", "period": 90}),
+        ("lpd_client", {"period": 600}), ("rsync_client", {"at": 12_600}),
+        ("fhir_client", {"period": 300, "style": "post"}),
+    )),
+    "ehr": Role("clinical", 1, 1, (
+        ("http_server", {"port": 443}), ("http_server", {"port": 80}), ("mllp_server", {}), ("rdp_server", {}), _SSH,
+        *_HOUSE, ("fhir_client", {"period": 90}), ("lpd_client", {"period": 900}),
+        ("mail_sender", {"period": 1800, "port": 25}), ("rsync_client", {"at": 14_400}),
+        ("backup_client", {"connections": 120, "size": 20_000, "at": 9000, "gap": 20}),
+    ), (22, 80, 443, 2575, 3389)),
+    "fhir": Role("clinical", 1, 1, (
+        ("fhir_server", {}), _SSH, _SNMP, *_HOUSE, ("update_client", {"period": 43_200}),
+    )),
+    "broker": Role("clinical", 1, 1, (
+        ("mqtt_server", {}), _SSH, _SNMP, *_HOUSE, ("vendor_cloud", {"period": 600}),
+    )),
+    "integration": Role("clinical", 1, 1, (
+        ("mllp_server", {}), _SSH, *_HOUSE, ("hl7_client", {"to": "ehr", "period": 60}),
+        ("fhir_client", {"period": 60, "style": "post"}), ("mqtt_subscriber", {"session": 14_400}),
+        ("retry_client", {"to": "monitor", "period": 300}),
+    )),
+    "modality": Role("clinical", 3, 4, (
+        *_HOUSE, ("dicom_client", {"period": 900, "images": 6}), ("vendor_cloud", {"period": 900}),
+        ("remote_support", {"period": 28_800, "at": 7200}), ("smb_client", {"period": 3600}),
+    ), (104,)),
+    "viewer": Role("clinical", 2, 2, (
+        ("rdp_server", {}), *_HOUSE, ("dicom_client", {"period": 600, "images": 2}),
+        ("web_client", {"period": 400, "inside": 0.9}), ("fhir_client", {"period": 400, "style": "chart"}),
+        ("smb_client", {"period": 2400}), ("ipp_client", {"period": 1800}),
+    )),
+    "analyzer": Role("clinical", 2, 2, (
+        *_HOUSE, ("hl7_client", {"to": "ris", "period": 180}), ("vendor_cloud", {"period": 600}),
+        ("smb_client", {"period": 1800}), ("update_client", {"period": 21_600}),
+    )),
+    "pump": Role("clinical", 4, 5, (
+        ("mqtt_client", {"period": 60, "session": 1800, "tls": True}), ("ntp_client", {"period": 2048}),
+        ("reboot", {"period": 28_800}), ("flap", {"period": 14_400}), ("vendor_cloud", {"period": 1800}),
+    )),
+    "bedside": Role("clinical", 4, 5, (
+        ("mqtt_client", {"period": 30, "session": 900}), ("hl7_client", {"to": "integration", "period": 180}),
+        ("ntp_client", {"period": 2048}), ("reboot", {"period": 28_800}), ("flap", {"period": 10_800}),
+        ("fhir_client", {"period": 600, "style": "post"}),
+    )),
+    "nurse": Role("clinical", 2, 2, (
+        *_HOUSE, ("web_client", {"inside": 0.9, "period": 300}), ("hl7_client", {"to": "ris", "period": 300}),
+        ("mqtt_subscriber", {"session": 7200, "tls": True}), ("ipp_client", {"period": 1200}),
+        ("dead_client", {"period": 900}), ("mail_reader", {"period": 900}), ("video_viewer", {"period": 7200}),
+    )),
+    "plc": Role("building", 2, 2, (
+        ("modbus_server", {}), ("http_server", {"port": 80}), ("telnet_server", {}), _SNMP,
+        ("ntp_client", {"period": 1024}), ("ntp_unreachable", {"period": 1024}), ("reboot", {"period": 86_400}),
+    )),
+    "hmi": Role("building", 1, 1, (
+        ("rdp_server", {}), *_HOUSE, ("modbus_client", {"period": 20}), ("lost_poll", {"period": 240}),
+    )),
+    "bms": Role("building", 1, 1, (
+        ("coap_server", {}), ("http_server", {"port": 80}), *_HOUSE,
+        ("bacnet_controller", {"period": 60, "discover": 3600}),
+        ("coap_collector", {"period": 300, "session": 7200}), ("mail_sender", {"period": 7200, "port": 25}),
+        ("stale_password", {"kind": "http", "period": 300, "at": 14_400}),
+    )),
+    "bacnet": Role("building", 3, 3, (
+        ("bacnet_device", {"period": 120}), ("reboot", {"period": 43_200}),
+    )),
+    "sensor": Role("building", 3, 4, (
+        ("coap_server", {"period": 300}), ("coap_reporter", {"period": 300}), ("flap", {"period": 10_800}),
+        ("ntp_unreachable", {"period": 2048}),
+    )),
+    "camera": Role("building", 3, 3, (
+        ("camera_server", {}), ("http_server", {"port": 80}), *_HOUSE,
+        ("stale_password", {"kind": "ftp", "period": 300, "at": 21_600}), ("vendor_cloud", {"period": 900}),
+    )),
+    "nvr": Role("building", 1, 1, (
+        _SSH, *_HOUSE, ("nvr_client", {"period": 60, "session": 3600}),
+        ("mail_sender", {"period": 3600, "port": 25}),
+    )),
+    "dns": Role("office", 1, 1, (
+        ("dns_server", {}), ("ntp_server", {}), _SSH, _SNMP, ("ntp_client", {"period": 1024}),
+        ("update_client", {"period": 43_200}),
+    )),
+    "files": Role("office", 1, 1, (
+        ("ftp_server", {}), ("smb_server", {}), ("rsync_server", {}), ("mail_server", {}),
+        ("sink_server", {"port": 10_000}), ("telnet_server", {}), _SSH, _SNMP, *_HOUSE,
+        ("dns_storm", {"period": 3600}), ("update_client", {"period": 43_200}),
+    )),
+    "monitor": Role("office", 1, 1, (
+        ("syslog_server", {}), ("http_server", {"port": 80}), _SSH, ("monitor", {"period": 600}),
+        ("outage_server", {"up": 7200, "down": 600}), ("mail_sender", {"period": 1800, "port": 25}),
+        ("double_poll", {"period": 300}), ("ntp_client", {"period": 1024}),
+    )),
+    "updates": Role("office", 1, 1, (
+        ("update_server", {}), _SSH, ("vendor_cloud", {"period": 1200}), ("rsync_client", {"at": 16_200}),
+        ("ntp_client", {"period": 1024}),
+    )),
+    "workstation": Role("office", 6, 8, (
+        ("rdp_server", {}), *_HOUSE, ("announcer", {"period": 600}), ("web_client", {"period": 300}), ("mail_reader", {"period": 600}),
+        ("mail_sender", {"period": 3600}), ("smb_client", {"period": 1800}), ("ipp_client", {"period": 1800}),
+        ("print_client", {"period": 3600}), ("file_client", {"period": 5400}), ("dns_noise", {"period": 240}),
+        ("dns_storm", {"period": 7200}), ("update_client", {"period": 14_400}), ("vendor_cloud", {"period": 900}),
+        ("picky_client", {"period": 3600}),
+    )),
+    "admin": Role("office", 2, 2, (
+        ("ssh_client", {"period": 1200}), ("ssh_console", {"period": 7200}), ("rdp_client", {"period": 3600}),
+        ("snmp_client", {"period": 600}), ("web_client", {"period": 400}),
+        ("discovery", {"at": 10_800, "period": 86_400}), ("inventory", {"period": 14_400}),
+        ("mail_reader", {"period": 600}), ("double_poll", {"period": 600}), ("ntp_client", {"period": 1024}),
+    )),
+    "printer": Role("office", 2, 2, (
+        ("sink_server", {"port": 9100}), ("ipp_server", {}), ("lpd_server", {}), ("http_server", {"port": 80}),
+        _SNMP, ("ntp_client", {"period": 2048}), ("mail_sender", {"period": 7200, "port": 25}),
+        ("reboot", {"period": 43_200}), ("stale_password", {"kind": "smb", "period": 600, "at": 18_000}),
+    )),
+    "guest": Role("guest", 3, 4, (
+        ("guest_phone", {"period": 300, "away": 0.7}), ("dns_noise", {"period": 900}),
+    )),
+}  # fmt: skip
