@@ -165,7 +165,7 @@ def flap(ctx: Context, period: float = 3600, down: float = 3) -> None:
 
 def lost_poll(ctx: Context, period: float = 60) -> None:
     """A device set up for an address that is not there: TCP or UDP, in its own segment, another, or outside."""
-    used = {h.ip for h in ctx.plan.hosts}
+    used = {h.ip for h in ctx.plan.hosts} | set(ctx.plan.internet)
     near, far = ctx.host.ip, ctx.rng.choice(ctx.plan.hosts).ip
     base = ctx.rng.choice([near, near, far]).rsplit(".", 1)[0]
     gone = ctx.rng.choice([a for a in (f"{base}.{n}" for n in range(2, 251)) if a not in used] + [_NOBODY] * 60)
@@ -237,7 +237,7 @@ def discovery(ctx: Context, at: float = 1800, period: float = 86_400, gap: float
     wait = habits.around(ctx, at, 1.5)
     while ctx.pause(wait, 0.1):
         wait = period
-        base = ctx.rng.choice(ctx.plan.subnets).rsplit(".", 1)[0]
+        base = ctx.rng.choice(list(ctx.plan.subnets.values())).rsplit(".", 1)[0]
         for number in range(ctx.rng.randint(1, step), 255, step):
             address, known = f"{base}.{number}", any(h.ip == f"{base}.{number}" for h in ctx.plan.hosts)
             management.ping(address)

@@ -19,9 +19,9 @@ GET_TEMPERATURE = bytes.fromhex("4101 7d34 20 bb") + b"temperature"
 
 @pytest.fixture
 def ctx(tmp_path: Path) -> Context:
-    host = Host("plc1", "plc", "127.0.0.1", "02:00:00:00:00:01", 64, "1 2", False, ())
-    plan = Plan(1, ("127.0.0.0/24",), (host,), ("127.0.0.1",), ("192.0.2.9",), {"news1.org": "192.0.2.9"})
-    return Context(host, plan, Random(1), time.time() + 5, tmp_path)
+    host = Host("plc1", "plc", "building", "127.0.0.1", "02:00:00:00:00:01", 64, "1 2", False, ())
+    plan = Plan(1, {"building": "127.0.0.0/24"}, (host,), ("192.0.2.9",), {"news1.org": "192.0.2.9"})
+    return Context(host, plan, Random(1), time.time(), time.time() + 5, tmp_path)
 
 
 def test_coap_request_of_rfc_7252_with_a_token() -> None:
