@@ -32,7 +32,7 @@ _WALL_RATE = 20.0  # packets a second of one media stream on the machine's own c
 
 def compress(ctx: Context) -> float:
     """How much faster than real life the lab's clock runs (1 in attack recordings)."""
-    return float(getattr(ctx.plan, "compress", 1) or 1)
+    return ctx.haste
 
 
 def beat(ctx: Context, rate: float) -> float:

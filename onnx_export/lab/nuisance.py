@@ -165,7 +165,7 @@ def flap(ctx: Context, period: float = 3600, down: float = 3) -> None:
 
 def lost_poll(ctx: Context, period: float = 60) -> None:
     """A device set up for an address that is not there: TCP or UDP, in its own segment, another, or outside."""
-    used = {h.ip for h in ctx.plan.hosts}
+    used = {h.ip for h in ctx.plan.hosts} | set(ctx.plan.internet)
     near, far = ctx.host.ip, ctx.rng.choice(ctx.plan.hosts).ip
     base = ctx.rng.choice([near, near, far]).rsplit(".", 1)[0]
     gone = ctx.rng.choice([a for a in (f"{base}.{n}" for n in range(2, 251)) if a not in used] + [_NOBODY] * 60)

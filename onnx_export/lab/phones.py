@@ -23,8 +23,8 @@ def guest_phone(ctx: Context, period: float = 90, away: float = 0.5) -> None:
 
     How many sites it likes, how it speaks TLS, how much it uploads and how long it is used at a time are drawn.
     """
-    for behaviour in (captive_check, announcer, push_client):
-        threading.Thread(target=behaviour, args=(ctx,), daemon=True).start()
+    for behaviour, pace in ((captive_check, 4), (announcer, 2), (push_client, 3)):
+        threading.Thread(target=behaviour, args=(ctx, pace * period), daemon=True).start()
     likes = ctx.rng.sample(sorted(ctx.plan.sites.items()), min(len(ctx.plan.sites), ctx.rng.randint(4, 30)))
     dialect, period = habits.tls_client(ctx), habits.around(ctx, period, 2)
     uploads, burst, used = ctx.rng.choice([0.02, 0.15]), ctx.rng.randint(2, 10), habits.around(ctx, 600, 3)
