@@ -114,7 +114,7 @@ def camera_server(ctx: Context, rate: float = 15) -> None:
                         if method == "TEARDOWN":
                             return
                 if playing and time.time() >= due:
-                    due += wall
+                    due = max(due + wall, time.time() - 1)  # a camera that was held up does not make good for all of it
                     _send(s, media, target, 0, stream.packet())
                     if time.time() - told > 5:
                         told = time.time()
