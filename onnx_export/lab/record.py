@@ -109,8 +109,8 @@ def _start(
         os.dup2(log, 1)
         os.dup2(log, 2)
         threads = []
-        for name, parameters in work:
-            rng = random.Random(f"{plan.seed}/{host.name}/{name}/{salt}")
+        for number, (name, parameters) in enumerate(work):
+            rng = random.Random(f"{plan.seed}/{host.name}/{name}/{number}/{salt}")
             ctx = Context(host, plan, rng, *times, sandbox.WORK, haste)
             threads.append(threading.Thread(target=_function(name), args=(ctx,), kwargs=parameters, daemon=True))
         for thread in threads:

@@ -23,7 +23,8 @@ TOOLS = {
     "mosquitto": "mosquitto", "sshd": "openssh-server", "ssh": "openssh-client",
     "sshpass": "sshpass", "snmpd": "snmpd", "dnsmasq": "dnsmasq", "arpspoof": "dsniff",
     "arping": "arping", "slowhttptest": "slowhttptest", "sqlmap": "sqlmap",
-    "busybox": "busybox", "openssl": "openssl",
+    "busybox": "busybox", "openssl": "openssl", "smbd": "samba", "smbpasswd": "samba", "smbclient": "smbclient",
+    "rsync": "rsync",
 }  # fmt: skip
 MODULES = {"pynetdicom": "pynetdicom", "paho.mqtt": "paho-mqtt", "pyftpdlib": "pyftpdlib", "yaml": "PyYAML"}
 WORK = Path("/run/lab")
