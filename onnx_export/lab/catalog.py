@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from .catalog_floods import FLOODS
 from .catalog_intrusions import INTRUSIONS
 from .loads import mix
 from .scenario import Attack, Scenario, scan
@@ -130,5 +129,4 @@ SCENARIOS: dict[str, Scenario] = {
         0.4,
     ),
     **INTRUSIONS,
-    **FLOODS,
 }

@@ -12,7 +12,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import attacks, clients, labels, management, medical, network, sandbox, servers, standins, web
+from . import (
+    attacks,
+    clients,
+    floods,
+    guessing,
+    labels,
+    management,
+    medical,
+    network,
+    recon,
+    sandbox,
+    servers,
+    standins,
+    web,
+    web_attacks,
+)
 from .catalog import SCENARIOS
 from .context import Context
 from .plan import PASSWORD, USER, Host, Plan, make_plan
@@ -22,7 +37,7 @@ if TYPE_CHECKING:
 
     from .scenario import Attack
 
-_ROOMS = (servers, web, clients, medical, management, attacks, standins)
+_ROOMS = (servers, web, clients, medical, management, attacks, standins, recon, guessing, floods, web_attacks)
 
 
 @dataclass
