@@ -48,7 +48,7 @@ _TRAIN = (
 )  # fmt: skip
 
 _VALIDATION = (
-    _nmap("validation", "-sS -Pn -T5 -p1-900 --max-retries 1", "ehr", "pump", seconds=40),
+    _nmap("validation", "-sS -Pn -T5 -p1-500 --max-retries 1 --max-rate 250", "ehr", "pump", seconds=40),
     _nmap("validation", "-sT -Pn --scan-delay 700ms --top-ports 50", "files", "monitor", seconds=90),
     _nmap("validation", f"-sn -PS443,22 -PA80 --max-rate 40 {_SWEEP}", _OFFICE, seconds=60),
     _nmap("validation", "-sX -Pn --top-ports 120 --max-rate 60", "ris", "files", seconds=40),

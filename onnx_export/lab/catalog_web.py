@@ -14,12 +14,13 @@ def _own(group: str, detail: str, run: str, *to: str, seconds: float = 80, by: s
 
 
 _TRAIN = (
-    _own("train", "sqlmap level 1", "inject_sql", "ris", flags="--level 1 --technique BEU"),
+    _own("train", "sqlmap level 3, paced", "inject_sql", "ris", flags="--level 3 --risk 2 --technique BE --delay 0.1"),
     _own("train", "sqlmap level 2, four threads, tls", "inject_sql", "ehr", port=443,
          flags="--level 2 --threads 4 --technique BE"),
     _own("train", "sqlmap on a form", "inject_sql", "monitor",
          flags="--data name=a&host=b --level 2 --technique BT --time-sec 1 --delay 0.05", path="/form"),
-    _own("train", "server scan, five a connection", "scan_pages", "ris", "printer", count=800, rate=4, per_connection=5),
+    _own("train", "server scan, five a connection", "scan_pages", "ris", "printer", count=800,
+         rate=4, per_connection=5),
     _own("train", "server scan, one a connection, tls", "scan_pages", "ehr", port=443, count=400, rate=7,
          per_connection=1, threads=3),
     _own("train", "folders by words, fast", "force_browse", "ris", count=1500, rate=45, threads=8),
@@ -35,7 +36,7 @@ _TRAIN = (
 
 _VALIDATION = (
     _own("validation", "sqlmap blind by time", "inject_sql", "plc",
-         flags="--level 1 --technique T --time-sec 1 --random-agent", path="/search?q=1"),
+         flags="--level 3 --risk 2 --technique T --time-sec 1 --random-agent", path="/search?q=1"),
     _own("validation", "sqlmap, headers too, paced", "inject_sql", "ris", flags="--level 3 --delay 0.15 --technique B"),
     _own("validation", "server scan, quiet", "scan_pages", "monitor", count=220, rate=2.8, per_connection=1,
          agent="browser", probes=0.1),
