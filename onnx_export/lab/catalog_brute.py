@@ -6,8 +6,8 @@ from typing import Any
 
 from .variant import Variant
 
-_PORTS = {"ssh": 22, "ftp": 21, "telnet": 23, "http-get": 80, "http-post-form": 80, "https-post-form": 443, "smb": 445,
-          "http": 80, "smbnt": 445}  # fmt: skip
+_PORTS = {"ssh": 22, "ftp": 21, "telnet": 23, "http-get": 80, "http-post-form": 80, "https-post-form": 443,
+          "http": 80}  # fmt: skip
 
 
 def _tool(group: str, run: str, service: str, *to: str, seconds: float = 100, **with_: Any) -> Variant:
@@ -41,6 +41,8 @@ _TRAIN = (
     _own("train", "ftp pairs, one at a time", "guess_ftp", 21, "files", tries=150, rate=1.6, threads=3, success=True),
     _own("train", "device accounts on telnet", "guess_telnet", 23, "plc", "files", tries=120, rate=4, threads=6,
          seconds=80),
+    _own("train", "smb logins, many users", "guess_smb", 445, "files", tries=250, users=15, rate=3, threads=3,
+         seconds=90),
     _own("train", "remote desktop logins", "guess_rdp", 3389, "admin", tries=250, rate=3, threads=2, seconds=90),
     _own("train", "ssh by hand on all servers, one try in a while", "guess_ssh", 22, "pacs", "ris", "ehr", "broker",
          "files", "dns", tries=40, period=3, seconds=115),
@@ -69,7 +71,8 @@ _TEST = (
     _tool("test", "guess_ncrack", "ftp", "files", tries=240, options="CL=3,at=1,cd=150ms", seconds=90),
     _tool("test", "guess_hydra", "ssh", "pacs", "ris", "broker", tries=3, users=18, threads=3, by_password=True,
           seconds=110),
-    _tool("test", "guess_medusa", "smbnt", "files", tries=150, users=2, threads=2, seconds=90),
+    _own("test", "smb logins, two users", "guess_smb", 445, "files", tries=130, users=2, rate=1.6),
+    _tool("test", "guess_medusa", "ssh", "files", tries=45, users=5, threads=5, seconds=60),
     _tool("test", "guess_hydra", "telnet", "plc", tries=120, threads=8, success=True, seconds=100),
     _tool("test", "guess_hydra", "http-get", "printer", "monitor", tries=250, threads=16, seconds=60),
     _own("test", "mqtt logins, the right one last", "guess_mqtt", 1883, "broker", tries=110, rate=1.2, threads=1,

@@ -54,7 +54,7 @@ _TEST = (
     _own("test", "sqlmap, unions and errors", "inject_sql", "ris",
          flags="--level 2 --technique UE --threads 2 --union-cols 1-12", path="/search?q=1&lang=de"),
     _own("test", "sqlmap over tls, slow", "inject_sql", "ehr", port=443,
-         flags="--level 1 --delay 0.35 --technique BEU"),
+         flags="--level 2 --delay 0.2 --technique BEU"),
     _own("test", "server scan, three hosts at once", "scan_pages", "ris", "monitor", "printer", count=900, rate=9,
          threads=6, per_connection=3, agent="go", probes=0.6),
     _own("test", "folders by words, tls, one host in a while", "force_browse", "ehr", "pacs", port=443, count=180,

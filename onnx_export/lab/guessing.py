@@ -113,6 +113,20 @@ def guess_ssh(
     spread(ctx, (lambda a=a, w=w: one(a, w) for a, w in pairs), 1 / period, threads, seconds)
 
 
+def guess_smb(
+    ctx: Context, targets: list[str], tries: int = 100, users: int = 1, rate: float = 1.5, threads: int = 2,
+    seconds: float = 100,
+) -> None:  # fmt: skip
+    """smbclient with a wrong password each time."""
+
+    def one(address: str, number: int, word: str) -> None:
+        user = [USER, *_USERS][number % users]
+        tool(ctx, ["smbclient", "-p", "445", "-U", f"{user}%{word}", "-g", "-L", f"//{address}"], 8)
+
+    jobs = (lambda a=a, n=n, w=w: one(a, n, w) for n, w in enumerate(words(ctx, tries)) for a in addresses(targets))
+    spread(ctx, jobs, rate, threads, seconds)
+
+
 def guess_ftp(
     ctx: Context,
     targets: list[str],

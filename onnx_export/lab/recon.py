@@ -98,21 +98,20 @@ def dicom_enumerate(
     seconds: float = 100,
 ) -> None:
     """Associations under one application entity title after another; C-ECHO where one is accepted."""
-    from pynetdicom import AE
+    from . import dicom_wire
 
-    verification = "1.2.840.10008.1.1"
     stems = ("PACS", "CT", "MR", "STORE", "ARCHIVE", "XA", "US", "WORKLIST", "VIEWER", "DCM4CHEE", "ORTHANC", "ANY-SCP")
 
     def one(address: str, number: int) -> None:
-        ae = AE(ae_title=ctx.rng.choice(["ECHOSCU", "FINDSCU", f"WS{number}"]))
-        ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = ae.connection_timeout = 4
-        ae.add_requested_context(verification)
-        title = f"{stems[number % len(stems)]}{number // len(stems) or ''}"
-        association = ae.associate(address, port, ae_title=title)
-        if association.is_established:
-            if echo:
-                association.send_c_echo()
-            association.release()
+        calling = ctx.rng.choice(["ECHOSCU", "FINDSCU", f"WS{number}"])
+        called = f"{stems[number % len(stems)]}{number // len(stems) or ''}"
+        if s := ctx.connect(address, port, 4):
+            with s:
+                s.settimeout(4)
+                if dicom_wire.associate(s, called, calling):
+                    if echo:
+                        dicom_wire.echo(s)
+                    dicom_wire.release(s)
 
     pairs = [(a, n) for n in range(titles) for a in addresses(targets)]
     spread(ctx, (lambda a=a, n=n: one(a, n) for a, n in pairs), rate, threads, seconds)
