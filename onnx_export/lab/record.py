@@ -13,30 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import (
-    attacks,
-    bacnet,
-    clients,
-    coap,
-    labels,
-    mail,
-    management,
-    medical,
-    network,
-    nuisance,
-    phones,
-    printing,
-    remote,
-    rest,
-    sandbox,
-    servers,
-    shares,
-    standins,
-    updates,
-    video,
-    wan,
-    web,
-)
+from . import labels, network, rooms, sandbox, wan
 from .catalog import scenario
 from .context import Context
 from .plan import PASSWORD, USER, Host, Plan, make_plan
@@ -47,10 +24,6 @@ if TYPE_CHECKING:
 # Told what happens: "start" or "end", the attack, its hosts, its targets.
 Watcher = Callable[[str, "Attack", list[Host], list[str]], None]
 _EVERYDAY = "day"
-_ROOMS = (
-    servers, web, clients, medical, management, rest, coap, bacnet, video, printing, shares, remote, updates, mail,
-    nuisance, phones, attacks, standins,
-)  # fmt: skip
 
 
 @dataclass
@@ -61,13 +34,6 @@ class _Running:
     pids: set[int]
     start: float
     end: float | None = None
-
-
-def _function(name: str) -> Callable[..., None]:
-    for room in _ROOMS:
-        if (found := getattr(room, name, None)) is not None and found.__module__ == room.__name__:
-            return found  # type: ignore[no-any-return]
-    raise KeyError(f"lab: no behaviour named {name}")
 
 
 def _configure(plan: Plan) -> None:
@@ -112,7 +78,7 @@ def _start(
         for number, (name, parameters) in enumerate(work):
             rng = random.Random(f"{plan.seed}/{host.name}/{name}/{number}/{salt}")
             ctx = Context(host, plan, rng, *times, sandbox.WORK, haste)
-            threads.append(threading.Thread(target=_function(name), args=(ctx,), kwargs=parameters, daemon=True))
+            threads.append(threading.Thread(target=rooms.find(name), args=(ctx,), kwargs=parameters, daemon=True))
         for thread in threads:
             thread.start()
         for thread in threads:

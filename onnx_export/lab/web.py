@@ -9,7 +9,7 @@ import time
 import zlib
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, unquote, unquote_plus
 
 from .plan import PASSWORD, USER
 from .servers import tls_context
@@ -21,6 +21,16 @@ if TYPE_CHECKING:
 
 _GOOD = "Basic " + base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
 _FILLER = bytes(range(32, 127)) * 8000
+
+
+def _fault(text: str) -> int | None:
+    """The status a careless application gives odd input (500) and a front end gives odder one (403); else None."""
+    plain = unquote(text)
+    if ".." in plain or "<script" in plain or "\0" in plain:
+        return 403
+    if "'" in plain or any(mark in plain for mark in ("`", "$(", "; ", "|")):
+        return 500
+    return 414 if len(text) > 1500 else None
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -47,13 +57,26 @@ class _Handler(BaseHTTPRequestHandler):
                 self._answer(200, 4000)
             else:
                 self._answer(401, 400, WWW_Authenticate='Basic realm="admin"')
-        elif path == "/" or path.startswith(("/app/", "/static/", "/api/", "/login")):
+        elif (fault := _fault(self.path)) is not None:
+            self._answer(fault, 180 + zlib.crc32(self.path.encode()) % 300)
+        elif path.startswith("/upload/"):
+            self._answer(403, 310)
+        elif path.startswith("/search"):
+            self._answer(200, 700 + zlib.crc32(self.path.encode()) % self.page_limit // 3)
+        elif path in {"/", "/robots.txt", "/form", "/upload"} or path.startswith(
+            ("/app/", "/static/", "/api/", "/login")
+        ):
             limit = 900 if path.startswith("/api/") else self.page_limit
             self._answer(200, 300 + zlib.crc32(path.encode()) % limit)
         else:
             self._answer(404, 270)
 
     do_HEAD = do_GET
+
+    def do_OPTIONS(self) -> None:
+        self._answer(405, 0, Allow="GET, HEAD, POST")
+
+    do_TRACE = do_PUT = do_DELETE = do_OPTIONS
 
     def do_POST(self) -> None:
         body = self.rfile.read(min(int(self.headers.get("Content-Length") or 0), 50_000_000))
@@ -63,6 +86,11 @@ class _Handler(BaseHTTPRequestHandler):
                 self._answer(302, 0, Location="/app/")
             else:
                 self._answer(200, 64)
+        elif self.path == "/upload":  # what is sent is read and forgotten
+            self._answer(413 if len(body) > 5_000_000 else 403 if b".asp" in body[:300] else 201, 90)
+        elif self.path.startswith("/form"):  # weak only to look at: nothing of it is ever run
+            fault = _fault(unquote_plus(body[:4000].decode("latin-1")))
+            self._answer(fault or 200, 240 if fault else 500 + len(body) % 700)
         else:
             self._answer(200, 40)
 

@@ -1,0 +1,42 @@
+"""Where behaviours and attacks are found by their names."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from . import (
+    attacks,
+    bacnet,
+    clients,
+    coap,
+    floods,
+    guessing,
+    mail,
+    management,
+    medical,
+    nuisance,
+    phones,
+    printing,
+    recon,
+    remote,
+    rest,
+    servers,
+    shares,
+    standins,
+    updates,
+    video,
+    web,
+    web_attacks,
+)
+
+EVERYDAY = (servers, web, clients, medical, management, rest, coap, bacnet, video, printing, shares, remote, updates,
+            mail, nuisance, phones)  # fmt: skip
+ATTACKS = (attacks, standins, recon, guessing, floods, web_attacks)
+
+
+def find(name: str) -> Callable[..., None]:
+    """The behaviour or attack of this name. Raises KeyError for another."""
+    for room in (*EVERYDAY, *ATTACKS):
+        if (found := getattr(room, name, None)) is not None and found.__module__ == room.__name__:
+            return found  # type: ignore[no-any-return]
+    raise KeyError(f"lab: no behaviour named {name}")
