@@ -46,7 +46,7 @@ class Capture:
 
 @dataclass(frozen=True)
 class Split:
-    """Captures by use. Tests are whole sets; validation is whole captures of training sets."""
+    """Captures by use. Tests are whole sets, and the lab's own test recordings; validation is whole captures."""
 
     train: tuple[Capture, ...]
     validation: tuple[Capture, ...]
@@ -67,8 +67,9 @@ def load(folders: Sequence[Path], only: Sequence[str] | None = None) -> Split:
         if only is not None and dataset not in only:
             continue
         known = sets[dataset]
+        groups = recording_groups(path.parent) if known.get("grouped") else {}
         for name, records in read_records(path):
-            use = known["use"]
+            use = groups.get(name, known["use"])
             if use == "train" and any(fnmatch.fnmatchcase(name, g) for g in known.get("validation", ())):
                 use = "validation"
             parts[use].append(make_capture(dataset, name, records))
@@ -84,6 +85,12 @@ def labelled_files(folders: Sequence[Path]) -> Iterator[tuple[str, Path]]:
     for folder in folders:
         for path in sorted(folder.glob("*.jsonl.gz")):
             yield (folder.name if folder.name in sets else path.name.removesuffix(".jsonl.gz")), path
+
+
+def recording_groups(folder: Path) -> dict[str, str]:
+    """Capture name → train, validation or test, as the lab recorded it (`recordings.yaml` beside the rows)."""
+    recordings = yaml.safe_load((folder / "recordings.yaml").read_text())
+    return {f"lab/{title}.pcap": recording["group"] for title, recording in recordings.items()}
 
 
 def read_records(path: Path) -> Iterator[tuple[str, Records]]:
@@ -195,12 +202,16 @@ def capped(capture: Capture, cap: int, seed: int) -> Capture:
 
 
 def overlap(split: Split) -> dict[str, int]:
-    """Exact duplicate feature rows and captures shared between training and the rest (captures must be 0)."""
+    """Exact duplicate feature rows and captures shared between training and the rest (captures must be 0).
+
+    Sets that the registry splits by recording are in both on purpose, and not counted among the sets.
+    """
+    grouped = {name for name, known in registry()["sets"].items() if known.get("grouped")}
     seen = {row.tobytes() for c in split.train for row in c.x}
     rest = (*split.validation, *split.test)
     return {
         "captures": len({c.name for c in split.train} & {c.name for c in rest}),
-        "sets_train_test": len({c.dataset for c in split.train} & {c.dataset for c in split.test}),
+        "sets_train_test": len(({c.dataset for c in split.train} & {c.dataset for c in split.test}) - grouped),
         "identical_rows_validation": sum(row.tobytes() in seen for c in split.validation for row in c.x),
         "identical_rows_test": sum(row.tobytes() in seen for c in split.test for row in c.x),
     }
