@@ -1,4 +1,4 @@
-"""Command line of the lab: `record` one scenario, `list` them."""
+"""Command line of the lab: `list` the scenarios, `record` one, make a data set of recordings, play one live."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from . import commands as tools
 from . import sandbox
 from .catalog import SCENARIOS
 
@@ -22,12 +23,15 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--title", help="file name without ending (default: the scenario's name)")
         command.add_argument("--snaplen", type=int, default=0, help="bytes kept of a packet (0: all)")
         command.add_argument("--keep-log", action="store_true", help="keep what the tools printed")
+    tools.add(commands)
     return parser
 
 
 def main() -> int:
     """Run; 1 where this machine cannot record."""
     args = _parser().parse_args()
+    if run := getattr(args, "run", None):
+        return int(run(args))
     if args.command == "list":
         for name, scenario in SCENARIOS.items():
             kinds = sorted({a.label for a in scenario.attacks}) or ["benign only"]

@@ -1,0 +1,48 @@
+"""The lab's commands around recordings: each with its arguments and the function that does it."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+from typing import Any
+
+from . import stored
+
+
+def add(commands: Any) -> None:
+    """Add the sub-commands; each sets `run`, a function of the arguments that gives the exit code."""
+    rows = commands.add_parser("rows", help="labelled connection rows from recordings")
+    _recordings(rows)
+    rows.add_argument("--out", type=Path, required=True, metavar="DIR", help="for TITLE.jsonl.gz and recordings.yaml")
+    rows.add_argument("--engine", choices=("zeek", "dpkt"), default="zeek", help="default: zeek, with our package")
+    rows.add_argument("--jobs", type=int, default=min(2, os.cpu_count() or 1), help="recordings at a time (default: 2)")
+    rows.set_defaults(run=_rows)
+    stretch = commands.add_parser("stretch", help="packet times of a compressed recording back to real schedules")
+    stretch.add_argument("source", type=Path, metavar="IN.pcap")
+    stretch.add_argument("target", type=Path, metavar="OUT.pcap")
+    stretch.add_argument("--factor", type=float, required=True, help="by which the clock was compressed")
+    stretch.add_argument("--hold", type=float, default=0.2, metavar="S", help="longest gap that stays (default: 0.2)")
+    stretch.set_defaults(run=_stretch)
+
+
+def _recordings(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("recordings", type=Path, nargs="+", metavar="RECORDINGS", help="folder of TITLE.pcap, …")
+
+
+def _folder(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("folder", type=Path, nargs="?", default=stored.LAB_ROWS, metavar="DIR",
+                        help="folder of TITLE.jsonl.gz (default: the committed one)")  # fmt: skip
+
+
+def _rows(args: argparse.Namespace) -> int:
+    from . import rows
+
+    return rows.build(args.recordings, args.out, args.engine, args.jobs)
+
+
+def _stretch(args: argparse.Namespace) -> int:
+    from .stretch import stretch
+
+    stretch(args.source, args.target, args.factor, args.hold)
+    return 0
