@@ -18,6 +18,13 @@ def add(commands: Any) -> None:
     rows.add_argument("--engine", choices=("zeek", "dpkt"), default="zeek", help="default: zeek, with our package")
     rows.add_argument("--jobs", type=int, default=min(2, os.cpu_count() or 1), help="recordings at a time (default: 2)")
     rows.set_defaults(run=_rows)
+    stats = commands.add_parser("stats", help="rows, device-days and classes of a data set")
+    stats.add_argument("--json", action="store_true", help="for programs")
+    _folder(stats)
+    stats.set_defaults(run=_stats)
+    check = commands.add_parser("check", help="every attack is there, no label is stolen, groups share nothing")
+    check.add_argument("paths", type=Path, nargs="+", metavar="DIR", help="folder of recordings or of rows")
+    check.set_defaults(run=_check)
     stretch = commands.add_parser("stretch", help="packet times of a compressed recording back to real schedules")
     stretch.add_argument("source", type=Path, metavar="IN.pcap")
     stretch.add_argument("target", type=Path, metavar="OUT.pcap")
@@ -39,6 +46,18 @@ def _rows(args: argparse.Namespace) -> int:
     from . import rows
 
     return rows.build(args.recordings, args.out, args.engine, args.jobs)
+
+
+def _stats(args: argparse.Namespace) -> int:
+    from . import stats
+
+    return stats.run(args.folder, args.json)
+
+
+def _check(args: argparse.Namespace) -> int:
+    from . import check
+
+    return check.run(args.paths)
 
 
 def _stretch(args: argparse.Namespace) -> int:
