@@ -25,6 +25,15 @@ def add(commands: Any) -> None:
     check = commands.add_parser("check", help="every attack is there, no label is stolen, groups share nothing")
     check.add_argument("paths", type=Path, nargs="+", metavar="DIR", help="folder of recordings or of rows")
     check.set_defaults(run=_check)
+    protocols = commands.add_parser("protocols", help="what Zeek and tshark call the protocols in recordings")
+    _recordings(protocols)
+    protocols.add_argument("--engine", choices=("auto", "zeek", "dpkt"), default="auto")
+    protocols.set_defaults(run=_protocols)
+    shortcuts = commands.add_parser("shortcuts", help="what addresses, ports or time alone would tell (train extra)")
+    _folder(shortcuts)
+    shortcuts.add_argument("--cap", type=int, default=300, help="rows of one capture and class (default: 300)")
+    shortcuts.add_argument("--seed", type=int, default=1)
+    shortcuts.set_defaults(run=_shortcuts)
     stretch = commands.add_parser("stretch", help="packet times of a compressed recording back to real schedules")
     stretch.add_argument("source", type=Path, metavar="IN.pcap")
     stretch.add_argument("target", type=Path, metavar="OUT.pcap")
@@ -58,6 +67,18 @@ def _check(args: argparse.Namespace) -> int:
     from . import check
 
     return check.run(args.paths)
+
+
+def _protocols(args: argparse.Namespace) -> int:
+    from . import protocols
+
+    return protocols.run(args.recordings, args.engine)
+
+
+def _shortcuts(args: argparse.Namespace) -> int:
+    from . import shortcuts
+
+    return shortcuts.run(args.folder, args.cap, args.seed)
 
 
 def _stretch(args: argparse.Namespace) -> int:

@@ -52,7 +52,7 @@ def test_rows_say_what_and_why_and_are_the_same_bytes_again(tmp_path: Path) -> N
     assert {r["capture"] for r in found} == {"lab/guess-7.pcap"}
     assert {(r["scenario"], r["seed"], r["label_source"]) for r in found} == {("guess-7", 7, "rule")}
     assert [r["uid"] for r in found] == ["C0", "C1", "C2", "C3", "C4"]
-    assert found[0]["duration"] == 0.07
+    assert found[0]["duration"] == 0.06
     facts = yaml.safe_load((tmp_path / "a" / "recordings.yaml").read_text())["guess-7"]
     assert facts["rows"] == {"benign": 3, "brute_force": 2}
     assert facts["engine"].startswith("dpkt")
