@@ -52,7 +52,10 @@ def run(recordings: list[Path], engine: str) -> int:
                 continue
             if row["proto"] in ("tcp", "udp") and not (row.get("orig_bytes") or row.get("resp_bytes")):
                 continue  # nothing was said that could be recognised
-            line = table[claim(row)]
+            name = claim(row)
+            if name.startswith("other") and (protocol := said.get(_key(row))):
+                name = f"{protocol} (changing ports/{row['proto']})"
+            line = table[name]
             line[0] += 1
             line[1][row.get("service") or "-"] += 1
             line[2][said.get(_key(row), "-")] += 1
