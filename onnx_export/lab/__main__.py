@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
@@ -23,6 +24,13 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--title", help="file name without ending (default: the scenario's name)")
         command.add_argument("--snaplen", type=int, default=0, help="bytes kept of a packet (0: all)")
         command.add_argument("--keep-log", action="store_true", help="keep what the tools printed")
+        if name == "inside":
+            command.add_argument("--live", choices=("show", "zeek"), help=argparse.SUPPRESS)
+    live = commands.add_parser("live", help="play a scenario with a timeline on the screen (root)")
+    live.add_argument("--seed", type=int, required=True)
+    live.add_argument("--scenario", choices=sorted(SCENARIOS), required=True, metavar="NAME")
+    live.add_argument("--out", type=Path, default=Path("lab-live"), metavar="DIR", help="default: ./lab-live")
+    live.add_argument("--zeek", action="store_true", help="run Zeek and pyad on the lab's tap and show their notices")
     tools.add(commands)
     return parser
 
@@ -41,13 +49,22 @@ def main() -> int:
         sys.stderr.write("lab: cannot record here: " + "; ".join(faults) + "\n")
         return 1
     args.out.mkdir(parents=True, exist_ok=True)
+    if args.command == "live":
+        os.environ["PYAD_LAB_OUTER_PID"] = str(os.getpid())
+        sandbox.enter(["--seed", str(args.seed), "--scenario", args.scenario, "--out", str(args.out),
+                       "--live", "zeek" if args.zeek else "show"])  # fmt: skip
     if args.command == "record":
         for warning in sandbox.warnings():
             sys.stderr.write(f"lab: {warning}\n")
         sandbox.enter(sys.argv[2:])
     from .record import record
 
-    record(args.scenario, args.seed, args.out.resolve(), args.snaplen, args.title or args.scenario, args.keep_log)
+    out, more = args.out.resolve(), {}
+    if args.live:
+        from .live import Timeline
+
+        more["on_event"] = Timeline(out / "zeek" if args.live == "zeek" else None)
+    record(args.scenario, args.seed, out, args.snaplen, args.title or args.scenario, args.keep_log, **more)
     return 0
 
 

@@ -174,9 +174,8 @@ def markdown(
         (f1_low, f1_high), (low, high) = interval(matrix, seed)
         gain = (recall - chance) / (best - chance) if best > chance else float("nan")
         what = f"{kind}: {INPUTS[kind]}" if kind in INPUTS else kind
-        lines.append(
-            f"| {what} | {f1:.2f} ({f1_low:.2f} to {f1_high:.2f}) | {recall:.2f} ({low:.2f} to {high:.2f}) | {gain:.0%} |"
-        )
+        cells = (f"{f1:.2f} ({f1_low:.2f} to {f1_high:.2f})", f"{recall:.2f} ({low:.2f} to {high:.2f})", f"{gain:.0%}")
+        lines.append(f"| {what} | {' | '.join(cells)} |")
     occurring = [i for i in range(len(CLASSES)) if not np.isnan(total["guessing"][2][i])]
     lines += ["", "| recall | " + " | ".join(CLASSES[i] for i in occurring) + " |", "|---" * (len(occurring) + 1) + "|"]
     for kind in matrices:
