@@ -8,6 +8,7 @@ import random
 import sys
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,10 +19,9 @@ from .context import Context
 from .plan import PASSWORD, USER, Host, Plan, make_plan
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from .scenario import Attack
 
+Hook = Callable[..., None]  # live.Timeline, told what happens
 _ROOMS = (servers, web, clients, medical, management, attacks, standins)
 
 
@@ -40,6 +40,10 @@ def _function(name: str) -> Callable[..., None]:
         if (found := getattr(room, name, None)) is not None and found.__module__ == room.__name__:
             return found  # type: ignore[no-any-return]
     raise KeyError(f"lab: no behaviour named {name}")
+
+
+def _nothing(_: str, /, **__: Any) -> None:
+    """Nobody watches."""
 
 
 def _configure(plan: Plan) -> None:
@@ -107,7 +111,9 @@ def _targets(plan: Plan, attack: Attack) -> list[str]:
     return found
 
 
-def record(name: str, seed: int, out: Path, snaplen: int, title: str, keep_log: bool) -> None:
+def record(
+    name: str, seed: int, out: Path, snaplen: int, title: str, keep_log: bool, on_event: Hook = _nothing
+) -> None:
     """Record scenario `name` into out/title.pcap, .labels.yaml and .hosts.tsv (call only inside the sandbox)."""
     sandbox.check_inside()
     sandbox.prepare()
@@ -119,11 +125,14 @@ def record(name: str, seed: int, out: Path, snaplen: int, title: str, keep_log: 
     _warm_up()
     network.build(plan)
     capture = network.Capture(out / f"{title}.pcap", snaplen)
+    on_event("ready", plan=plan)
     start = time.time()
     end = start + scenario.duration_s
+    on_event("start", at=start, end=end)
     for host in plan.hosts:
         _start(host, plan, end, list(host.tasks), "day")
-    running = _attack(plan, scenario.attacks, start, end)
+    running = _attack(plan, scenario.attacks, start, end, on_event)
+    on_event("over", at=time.time())
     said = capture.stop()
     found = [rule for r in running
              for rule in labels.rules(r.attack, plan, r.by, r.targets, r.start, r.end or time.time())]  # fmt: skip
@@ -160,7 +169,7 @@ def _reap() -> set[int]:
         gone.add(pid)
 
 
-def _attack(plan: Plan, planned: tuple[Attack, ...], start: float, end: float) -> list[_Running]:
+def _attack(plan: Plan, planned: tuple[Attack, ...], start: float, end: float, on_event: Hook) -> list[_Running]:
     """Start each attack on time and note when it is over; returns at the end of the recording."""
     waiting = sorted(planned, key=lambda a: a.at)
     running: list[_Running] = []
@@ -172,11 +181,14 @@ def _attack(plan: Plan, planned: tuple[Attack, ...], start: float, end: float) -
             work = [(attack.run, {"targets": targets, **attack.with_})]
             pids = {_start(h, plan, end, work, str(attack.at)) for h in by}
             running.append(_Running(attack, by, targets, pids, now))
+            on_event("attack", attack=attack, by=by, targets=targets, at=now)
         gone = _reap()
         for r in running:
             r.pids -= gone
             if not r.pids and r.end is None:
                 r.end = now
+                on_event("ended", attack=r.attack, at=now)
+        on_event("tick")
         time.sleep(0.2)
     return running
 
