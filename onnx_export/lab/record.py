@@ -21,8 +21,7 @@ from .plan import PASSWORD, USER, Host, Plan, make_plan
 if TYPE_CHECKING:
     from .scenario import Attack, Scenario
 
-# Told what happens: "start" or "end", the attack, its hosts, its targets.
-Watcher = Callable[[str, "Attack", list[Host], list[str]], None]
+Hook = Callable[..., None]  # live.Timeline, told what happens
 _EVERYDAY = "day"
 
 
@@ -34,6 +33,10 @@ class _Running:
     pids: set[int]
     start: float
     end: float | None = None
+
+
+def _nothing(_: str, /, **__: Any) -> None:
+    """Nobody watches."""
 
 
 def _configure(plan: Plan) -> None:
@@ -129,7 +132,7 @@ def _targets(plan: Plan, attack: Attack, by: list[Host]) -> list[str]:
 
 def record(
     name: str, group: str, seed: int, out: Path, title: str, *, snaplen: int = 0, keep_log: bool = False,
-    haste: float = 0.0, duration_s: float = 0.0, watch: Watcher | None = None,
+    haste: float = 0.0, duration_s: float = 0.0, on_event: Hook = _nothing,
 ) -> None:  # fmt: skip
     """Record a scenario into out/title.pcap with .labels.yaml, .hosts.tsv, .scenario.yaml (only inside the sandbox)."""
     sandbox.check_inside()
@@ -140,12 +143,15 @@ def record(
     _warm_up()
     network.build(plan)
     capture = network.Capture(out / f"{title}.pcap", snaplen)
+    on_event("ready", plan=plan)
     begin = time.time()
     end = begin + planned.duration_s
+    on_event("start", at=begin, end=end)
     _fork(lambda: wan.run(plan, end))
     for host in plan.hosts:
         _start(host, plan, (begin, end), list(host.tasks), _EVERYDAY)
-    running = _attack(plan, planned.attacks, (begin, end), watch)
+    running = _attack(plan, planned.attacks, (begin, end), on_event)
+    on_event("over", at=time.time())
     said = capture.stop()
     found = [rule for r in running
              for rule in labels.rules(r.attack, plan, r.by, r.targets, r.start, r.end or time.time())]  # fmt: skip
@@ -184,7 +190,7 @@ def _reap() -> set[int]:
 
 
 def _attack(
-    plan: Plan, planned: tuple[Attack, ...], times: tuple[float, float], watch: Watcher | None
+    plan: Plan, planned: tuple[Attack, ...], times: tuple[float, float], on_event: Hook
 ) -> list[_Running]:
     """Start each attack on time and note when it is over; returns at the end of the recording."""
     begin, end = times
@@ -198,15 +204,14 @@ def _attack(
             work = [(attack.run, {"targets": targets, **attack.with_})]
             pids = {_start(h, plan, times, work, f"{attack.at}") for h in by}
             running.append(_Running(attack, by, targets, pids, now))
-            if watch:
-                watch("start", attack, by, targets)
+            on_event("attack", attack=attack, by=by, targets=targets, at=now)
         gone = _reap()
         for r in running:
             r.pids -= gone
             if not r.pids and r.end is None:
                 r.end = now
-                if watch:
-                    watch("end", r.attack, r.by, r.targets)
+                on_event("ended", attack=r.attack, at=now)
+        on_event("tick")
         time.sleep(0.2)
     return running
 

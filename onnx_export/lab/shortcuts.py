@@ -1,0 +1,189 @@
+"""Are the labels learnable for the right reason: a classifier given only addresses, only ports or only times."""
+
+from __future__ import annotations
+
+import ipaddress
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onnx_export.data import make_capture, zeek_order
+from pyad.row import BY_NAME, Rows, from_tuples
+from pyad.verdict import CLASSES
+
+from . import stored
+
+Floats = NDArray[np.float64]
+INPUTS = {
+    "addresses": "octets and /24 of both ends",
+    "ports": "both ports and the protocol",
+    "time": "s since the recording began, of the day, since 1970",
+    "product": "the features of pyad",
+}
+_DRAWS = 1000
+_DAY_S = 86_400.0
+
+
+@dataclass(frozen=True)
+class Part:
+    """Capped rows of one recording: label (rows,), and of each kind of input an array (rows, columns)."""
+
+    title: str
+    label: NDArray[np.int8]
+    inputs: dict[str, Floats]
+
+
+def run(folder: Path, cap: int, seed: int) -> int:
+    """Train on the recordings of group train, test on those of test, print the comparison as Markdown.
+
+    Where no recording says that it is of group test, those that the registry has for validation stand in for it.
+    """
+    facts = stored.read_recordings(folder)
+    files = stored.row_files(folder)
+    groups = {what.get("group") for what in facts.values()}
+    held_out = "test" if "test" in groups else "validation"
+    parts = {
+        group: [
+            prepare(t, list(stored.read_rows(files[t])), cap, seed) for t in facts if facts[t].get("group") == group
+        ]
+        for group in ("train", held_out)
+    }
+    if not all(parts.values()):
+        sys.stderr.write(f"lab: {folder} needs recordings of the groups train and test\n")
+        return 1
+    matrices = {kind: confusion(parts["train"], parts[held_out], kind, seed) for kind in INPUTS}
+    matrices["guessing"] = _guessing(parts[held_out], seed)
+    sys.stdout.write(markdown(matrices, parts["train"], parts[held_out], held_out, cap, seed))
+    return 0
+
+
+def prepare(title: str, records: list[dict[str, Any]], cap: int, seed: int) -> Part:
+    """Inputs of at most `cap` rows of each class, drawn at random; windows have seen all rows before."""
+    capture = make_capture("lab", title, records)
+    fields = [f for f in BY_NAME if any(f in r for r in records)]
+    rows = from_tuples(fields, [[r.get(f) for f in fields] for r in records], title)
+    rows = rows.take(zeek_order(rows))  # as make_capture has put them
+    rng = np.random.default_rng([seed, *title.encode()])
+    kept = [
+        rng.permutation(np.flatnonzero(capture.label == c))[:cap] for c in range(len(CLASSES)) if c in capture.label
+    ]
+    at = np.sort(np.concatenate(kept)) if kept else np.empty(0, dtype=np.int64)
+    first = float(rows.number("ts").min())
+    few = rows.take(at)
+    ts = few.number("ts")
+    inputs = {
+        "addresses": _addresses(few),
+        "ports": np.stack([few.number("id.orig_p"), few.number("id.resp_p"), _protocol(few)], axis=1),
+        "time": np.stack([ts - first, ts % _DAY_S, ts], axis=1),
+        "product": capture.x[at].astype(np.float64),
+    }
+    return Part(title, capture.label[at], inputs)
+
+
+def _addresses(rows: Rows) -> Floats:
+    columns = []
+    for end in ("id.orig_h", "id.resp_h"):
+        texts = rows.text(end).tolist()
+        values = [_octets(text) for text in texts]
+        columns.append(np.array(values, dtype=np.float64).reshape(len(texts), 5))
+    return np.concatenate(columns, axis=1)
+
+
+def _octets(text: str) -> list[float]:
+    ip = ipaddress.ip_address(text)
+    if ip.version == 6:
+        return [np.nan] * 5
+    return [*ip.packed, int(ip) >> 8]
+
+
+def _protocol(rows: Rows) -> Floats:
+    codes = {"tcp": 0, "udp": 1, "icmp": 2, "arp": 3}
+    return np.array([codes.get(p, 4) for p in rows.text("proto").tolist()], dtype=np.float64)
+
+
+def confusion(train: list[Part], test: list[Part], kind: str, seed: int) -> NDArray[np.int64]:
+    """Counts (recording, true class, class said) of a classifier that was shown one kind of input."""
+    from sklearn.ensemble import HistGradientBoostingClassifier
+
+    model = HistGradientBoostingClassifier(
+        max_iter=40,
+        learning_rate=0.2,
+        max_bins=64,
+        max_leaf_nodes=15,
+        early_stopping=False,
+        class_weight="balanced",
+        random_state=seed,
+    )
+    model.fit(np.concatenate([p.inputs[kind] for p in train]), np.concatenate([p.label for p in train]))
+    return np.stack([_count(p.label, model.predict(p.inputs[kind])) if len(p.label) else _none() for p in test])
+
+
+def _guessing(test: list[Part], seed: int) -> NDArray[np.int64]:
+    """A class drawn at random for every row, each as likely as any other that occurs."""
+    rng = np.random.default_rng(seed)
+    occurring = np.unique(np.concatenate([p.label for p in test]))
+    return np.stack([_count(p.label, rng.choice(occurring, len(p.label))) for p in test])
+
+
+def _none() -> NDArray[np.int64]:
+    return np.zeros((len(CLASSES), len(CLASSES)), dtype=np.int64)
+
+
+def _count(true: NDArray[Any], said: NDArray[Any]) -> NDArray[np.int64]:
+    counts = _none()
+    np.add.at(counts, (true.astype(int), said.astype(int)), 1)
+    return counts
+
+
+def scores(counts: NDArray[np.int64]) -> tuple[float, float, Floats]:
+    """Macro F1, macro recall and recall of each class (NaN where it does not occur) of summed counts."""
+    hit = np.diag(counts).astype(np.float64)
+    true, said = counts.sum(axis=1), counts.sum(axis=0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        recall = hit / true
+        f1 = 2 * hit / (true + said)
+    occurs = true > 0
+    return float(f1[occurs].mean()), float(recall[occurs].mean()), recall
+
+
+def interval(matrices: NDArray[np.int64], seed: int) -> tuple[tuple[float, float], tuple[float, float]]:
+    """95 % of macro F1 and macro recall when recordings are drawn anew, with replacement."""
+    rng = np.random.default_rng(seed)
+    drawn = [scores(matrices[rng.integers(0, len(matrices), len(matrices))].sum(axis=0))[:2] for _ in range(_DRAWS)]
+    low, high = np.percentile(drawn, [2.5, 97.5], axis=0)
+    return (float(low[0]), float(high[0])), (float(low[1]), float(high[1]))
+
+
+def markdown(
+    matrices: dict[str, NDArray[np.int64]], train: list[Part], test: list[Part], held_out: str, cap: int, seed: int
+) -> str:
+    """The comparison: macro scores with intervals, how much of the product's gain a shortcut has, recall by class."""
+    rows = {name: sum(len(p.label) for p in parts) for name, parts in (("train", train), ("test", test))}
+    total = {kind: scores(m.sum(axis=0)) for kind, m in matrices.items()}
+    chance, best = total["guessing"][1], total["product"][1]
+    lines = [
+        "| given only | macro F1 (95 %) | macro recall (95 %) | of the product's gain over guessing |",
+        "|---|---|---|---:|",
+    ]
+    for kind, matrix in matrices.items():
+        f1, recall, _ = total[kind]
+        (f1_low, f1_high), (low, high) = interval(matrix, seed)
+        gain = (recall - chance) / (best - chance) if best > chance else float("nan")
+        what = f"{kind}: {INPUTS[kind]}" if kind in INPUTS else kind
+        cells = (f"{f1:.2f} ({f1_low:.2f} to {f1_high:.2f})", f"{recall:.2f} ({low:.2f} to {high:.2f})", f"{gain:.0%}")
+        lines.append(f"| {what} | {' | '.join(cells)} |")
+    occurring = [i for i in range(len(CLASSES)) if not np.isnan(total["guessing"][2][i])]
+    lines += ["", "| recall | " + " | ".join(CLASSES[i] for i in occurring) + " |", "|---" * (len(occurring) + 1) + "|"]
+    for kind in matrices:
+        lines.append(f"| {kind} | " + " | ".join(f"{total[kind][2][i]:.2f}" for i in occurring) + " |")
+    lines += [
+        "",
+        f"Gradient-boosted trees with balanced classes, trained on {rows['train']} rows of {len(train)} recordings "
+        f"(group train), tested on {rows['test']} rows of {len(test)} others (group {held_out}); at most {cap} rows of "
+        f"a recording and class; seed {seed}. Intervals: {_DRAWS} bootstrap draws over the tested recordings.",
+    ]
+    return "\n".join(lines) + "\n"
