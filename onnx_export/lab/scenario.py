@@ -21,7 +21,7 @@ class Attack:
     to: tuple[str, ...]
     with_: dict[str, Any] = field(default_factory=dict)
     match: dict[str, Any] = field(default_factory=dict)  # further keys of the label rule
-    shape: str = "direct"  # spoofed | amplified | arp
+    shape: str = "direct"  # spoofed | amplified | arp | relay | inflight | host | redirect
 
 
 @dataclass(frozen=True)
