@@ -24,6 +24,10 @@ def rules(
 
     The window stays open 15 s for what the attack leaves behind; of a spoofed
     flood, whose victims go on answering nobody, until the end of the capture.
+
+    Shapes beside "direct": "spoofed" and "amplified" floods; "arp" a man in the middle, "relay" one whose host has
+    no other business; "inflight" one who changes what `match` names (the rest of what passes is spoofing); "host"
+    everything of a host without honest business; "redirect" ICMP in another's name.
     """
     window = {"after": round(start - 0.5, 3), "before": round(end + 15.0, 3)}
     since = {"after": window["after"]}
@@ -39,12 +43,27 @@ def rules(
                 {"proto": "icmp", "orig": targets, "resp": list(plan.internet), **window, **background}]  # fmt: skip
     routers = [plan.leg(s) for s in plan.subnets]
     answers = {"proto": "icmp", "orig": [*targets, *routers], "resp": sources, **window, **background}
-    if attack.shape == "arp":
+    if attack.shape in ("arp", "relay", "inflight"):
         macs = [h.mac for h in by]
-        return [{"proto": "arp", "l2": macs, **window, **what},
+        in_the_middle = [{"proto": "arp", "l2": macs, **window, **what},
                 {"orig": sources, "resp": targets, **window, "label": "background", "detail": "finds its victims"},
                 answers,
                 {"host": targets, "l2": macs, **window, **what}]  # fmt: skip
+        if attack.shape == "arp":
+            return in_the_middle
+        own = {"host": sources, **window, "label": "background", "detail": "the attacker's own errands"}
+        if attack.shape == "relay":  # whoever believed a forged name comes even after the attack
+            return [{"orig": targets, "resp": sources, "not_proto": "icmp", **since, **what}, *in_the_middle, own]
+        poison = {"label": "spoofing", "detail": f"{attack.detail}: poisoning and relaying"}
+        changed = {**attack.match, **window, **what}
+        return [{"host": targets, "l2": macs, **changed}, {"orig": sources, **changed},
+                {"proto": "arp", "l2": macs, **window, **poison}, {"host": targets, "l2": macs, **window, **poison},
+                own]  # fmt: skip
+    if attack.shape == "host":  # what a host does that does nothing honest, at either end
+        return [answers, {"host": sources, **attack.match, **window, **what}]
+    if attack.shape == "redirect":  # sent in the router's name: known by the frame's sender
+        return [{"proto": "icmp", "resp": targets, "l2": [h.mac for h in by], **window, **what},
+                {"host": sources, **window, "label": "background", "detail": "the attacker's own errands"}]  # fmt: skip
     return [{"orig": sources, "resp": targets, **attack.match, **window, **what}, answers]
 
 

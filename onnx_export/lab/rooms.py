@@ -11,10 +11,15 @@ from . import (
     coap,
     floods,
     guessing,
+    implants,
+    impostor,
+    leaks,
     mail,
     management,
+    manipulation,
     medical,
     nuisance,
+    outside,
     phones,
     printing,
     recon,
@@ -22,6 +27,7 @@ from . import (
     rest,
     servers,
     shares,
+    spoofing,
     standins,
     updates,
     video,
@@ -30,8 +36,9 @@ from . import (
 )
 
 EVERYDAY = (servers, web, clients, medical, management, rest, coap, bacnet, video, printing, shares, remote, updates,
-            mail, nuisance, phones)  # fmt: skip
-ATTACKS = (attacks, standins, recon, guessing, floods, web_attacks)
+            mail, nuisance, phones, outside)  # fmt: skip
+ATTACKS = (attacks, standins, recon, guessing, floods, web_attacks, spoofing, impostor, implants,
+           leaks, manipulation)  # fmt: skip
 
 
 def find(name: str) -> Callable[..., None]:
