@@ -188,8 +188,10 @@ def forge_sender(
 ) -> None:
     """Single datagrams (syslog lines, SNMP traps) that claim to come from devices."""
     owners = ctx.plan.role(*roles) or [ctx.plan.gateway]
-    trap = bytes.fromhex("302902010104067075626c6963a71c02021234020100020100301030") + b"\x0e" + bytes.fromhex(
-        "06082b0601020101030043021234"
+    trap = (
+        bytes.fromhex("302902010104067075626c6963a71c02021234020100020100301030")
+        + b"\x0e"
+        + bytes.fromhex("06082b0601020101030043021234")
     )
     reachable = near(ctx, targets) or targets
     with socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW) as s:

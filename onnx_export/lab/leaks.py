@@ -116,9 +116,7 @@ def iodine_tunnel(
         line.join()
 
 
-def icmp_tunnel(
-    ctx: Context, targets: list[str], seconds: float = 100, period: float = 0.5, size: int = 900
-) -> None:
+def icmp_tunnel(ctx: Context, targets: list[str], seconds: float = 100, period: float = 0.5, size: int = 900) -> None:
     """Echo requests that carry this many bytes, a new identifier every few packets."""
     mark = ctx.rng.randrange(65536)
     with socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP) as s:

@@ -16,24 +16,7 @@ from .servers import serve
 
 if TYPE_CHECKING:
     from .context import Context
-    from .plan import Task
 
-# what the role `internet` runs beside DNS, HTTP on 80 and HTTPS on 443
-OUTSIDE: tuple[Task, ...] = (
-    *(("control_server", {"port": port}) for port in (8080, 8000, 8888)),
-    *(("session_server", {"port": port}) for port in (4444, 9001, 5555)),
-    *(("irc_server", {"port": port}) for port in (6667, 6697, 7000)),
-    *(("udp_peer", {"port": port}) for port in (16464, 34567, 49001)),
-    *(("mqtt_drop", {"port": port}) for port in (1883, 1884, 18830)),
-    *(("mail_drop", {"port": port}) for port in (25, 587)),
-    *(("foreign_ae", {"port": port}) for port in (11112, 104, 4242)),
-    *(("mllp_drop", {"port": port}) for port in (6661, 2576)),
-    *(("ssh_drop", {"port": port}) for port in (2222, 22022, 8022)),
-    *(("sink_server", {"port": port}) for port in (4445, 5556)),
-    ("ftp_server", {}),
-    ("iodine_server", {"address": -1}),
-)
-PIVOT: tuple[Task, ...] = (("control_server", {"port": 8089}),)  # an administrator's host that bots report to
 _SOCKET_KEY = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455
 
 
@@ -216,8 +199,10 @@ def ssh_drop(ctx: Context, port: int = 2222) -> None:
 
 def iodine_server(ctx: Context, address: int = -1) -> None:
     """iodined behind port 53 of one internet address; its tunnel ends in this host."""
-    sandbox.sh("nft 'add table ip iodine; add chain ip iodine pre { type nat hook prerouting priority -100; };"
-               f" add rule ip iodine pre ip daddr {ctx.plan.internet[address]} udp dport 53 redirect to :5354'")
+    sandbox.sh(
+        "nft 'add table ip iodine; add chain ip iodine pre { type nat hook prerouting priority -100; };"
+        f" add rule ip iodine pre ip daddr {ctx.plan.internet[address]} udp dport 53 redirect to :5354'"
+    )
     args = ["iodined", "-f", "-c", "-P", "stm", "-p", "5354", "10.253.0.1/27", "t.relay.example"]
     subprocess.Popen(args, cwd=ctx.work)
     ctx.pause(1e9, 0)

@@ -189,9 +189,7 @@ def _reap() -> set[int]:
         gone.add(pid)
 
 
-def _attack(
-    plan: Plan, planned: tuple[Attack, ...], times: tuple[float, float], on_event: Hook
-) -> list[_Running]:
+def _attack(plan: Plan, planned: tuple[Attack, ...], times: tuple[float, float], on_event: Hook) -> list[_Running]:
     """Start each attack on time and note when it is over; returns at the end of the recording."""
     begin, end = times
     waiting = sorted(planned, key=lambda a: a.at)

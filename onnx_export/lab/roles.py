@@ -29,13 +29,28 @@ _SNMP: Task = ("snmpd", {})
 _HOUSE: tuple[Task, ...] = (
     ("boot", {}), ("ntp_client", {"period": 1024}), ("syslog_client", {"period": 300}), ("reboot", {"period": 43_200}),
 )  # fmt: skip
+# What attacks need on the internet: command servers and drops, see outside.py.
+_OUTSIDE: tuple[Task, ...] = (
+    *(("control_server", {"port": port}) for port in (8080, 8000, 8888)),
+    *(("session_server", {"port": port}) for port in (4444, 9001, 5555)),
+    *(("irc_server", {"port": port}) for port in (6667, 6697, 7000)),
+    *(("udp_peer", {"port": port}) for port in (16464, 34567, 49001)),
+    *(("mqtt_drop", {"port": port}) for port in (1883, 1884, 18830)),
+    *(("mail_drop", {"port": port}) for port in (25, 587)),
+    *(("foreign_ae", {"port": port}) for port in (11112, 104, 4242)),
+    *(("mllp_drop", {"port": port}) for port in (6661, 2576)),
+    *(("ssh_drop", {"port": port}) for port in (2222, 22022, 8022)),
+    *(("sink_server", {"port": port}) for port in (4445, 5556)),
+    ("ftp_server", {}),
+    ("iodine_server", {"address": -1}),
+)
 ROLES: dict[str, Role] = {
     "gateway": Role("office", 1, 1, (
         ("dhcp_server", {}),
     )),
     "internet": Role("office", 1, 1, (
         ("dns_server", {}), ("http_server", {"port": 80}), ("http_server", {"port": 443}), ("ntp_server", {}), _SSH,
-        ("relay_server", {}), ("relay_server", {"port": 5223}),
+        ("relay_server", {}), ("relay_server", {"port": 5223}), *_OUTSIDE,
     )),
     "pacs": Role("clinical", 1, 1, (
         ("dicom_server", {}), ("http_server", {"port": 443}), ("rdp_server", {}), _SSH, _SNMP, *_HOUSE,
@@ -147,7 +162,7 @@ ROLES: dict[str, Role] = {
         ("picky_client", {"period": 3600}),
     )),
     "admin": Role("office", 2, 2, (
-        ("ssh_client", {"period": 1200}), ("ssh_console", {"period": 7200}), ("rdp_client", {"period": 3600}),
+        ("control_server", {"port": 8089}), ("ssh_client", {"period": 1200}), ("ssh_console", {"period": 7200}), ("rdp_client", {"period": 3600}),
         ("snmp_client", {"period": 600}), ("web_client", {"period": 400}),
         ("discovery", {"at": 10_800, "period": 86_400}), ("inventory", {"period": 14_400}),
         ("mail_reader", {"period": 900}), ("double_poll", {"period": 600}), ("ntp_client", {"period": 1024}),
