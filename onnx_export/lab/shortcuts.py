@@ -118,8 +118,12 @@ def confusion(train: list[Part], test: list[Part], kind: str, seed: int) -> NDAr
         class_weight="balanced",
         random_state=seed,
     )
-    model.fit(np.concatenate([p.inputs[kind] for p in train]), np.concatenate([p.label for p in train]))
-    return np.stack([_count(p.label, model.predict(p.inputs[kind])) if len(p.label) else _none() for p in test])
+    x = np.concatenate([p.inputs[kind] for p in train])
+    told = [column for column in range(x.shape[1]) if len(np.unique(x[~np.isnan(x[:, column]), column])) > 1]
+    model.fit(x[:, told], np.concatenate([p.label for p in train]))
+    return np.stack(
+        [_count(p.label, model.predict(p.inputs[kind][:, told])) if len(p.label) else _none() for p in test]
+    )
 
 
 def _guessing(test: list[Part], seed: int) -> NDArray[np.int64]:
