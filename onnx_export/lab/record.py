@@ -224,7 +224,7 @@ def _write_scenario(
         "haste": round(plan.haste, 3), "compress": plan.haste if planned.stretched else 1,
         "begins_at": round(plan.begins_at, 2), "hosts": sum(h.role not in ("attacker", "internet") for h in plan.hosts),
         "attacks": [
-            {"label": r.attack.label, "detail": r.attack.detail, "start": round(r.start, 3),
+            {"label": r.attack.label, "detail": r.attack.detail, "shape": r.attack.shape, "start": round(r.start, 3),
              "end": round(r.end or time.time(), 3), "by": [h.ip for h in r.by], "targets": r.targets}
             for r in running
         ],

@@ -162,7 +162,8 @@ ROLES: dict[str, Role] = {
         ("picky_client", {"period": 3600}),
     )),
     "admin": Role("office", 2, 2, (
-        ("control_server", {"port": 8089}), ("ssh_client", {"period": 1200}), ("ssh_console", {"period": 7200}), ("rdp_client", {"period": 3600}),
+        ("control_server", {"port": 8089}),
+        ("ssh_client", {"period": 1200}), ("ssh_console", {"period": 7200}), ("rdp_client", {"period": 3600}),
         ("snmp_client", {"period": 600}), ("web_client", {"period": 400}),
         ("discovery", {"at": 10_800, "period": 86_400}), ("inventory", {"period": 14_400}),
         ("mail_reader", {"period": 900}), ("double_poll", {"period": 600}), ("ntp_client", {"period": 1024}),
