@@ -71,7 +71,8 @@ def scenario(name: str, group: str, seed: int, haste: float = 0.0, duration_s: f
         pool = [v for v in BY_CLASS[name] if v.group == group]
         chosen = rng.sample(pool, min(len(pool), 5))
     attacks, attackers = _arrange(chosen, rng, duration_s or _ATTACK_S)
-    extra = mix(*rng.sample(sorted(LOADS), rng.choice([1, 2])))
+    # monitoring touches every service that attacks do: a port must not tell
+    extra = mix("monitoring", rng.choice(sorted(LOADS)))
     return Scenario(duration_s or _ATTACK_S, extra, tuple(attacks), attackers, rng.uniform(0.1, 0.4),
                     haste or rng.uniform(4, 9), begins_at=rng.uniform(0, 24))  # fmt: skip
 

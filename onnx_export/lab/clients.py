@@ -178,6 +178,22 @@ def file_client(ctx: Context, period: float = 110) -> None:
                 ctx.pause(3)
 
 
+def telnet_client(ctx: Context, period: float = 1800) -> None:
+    """An administrator at a controller's console; one in six mistypes the password first."""
+    while ctx.pause(period, 0.8):
+        target = ctx.rng.choice(ctx.plan.role("plc", "files"))
+        tries = ["typo", PASSWORD] if ctx.rng.random() < 1 / 6 else [PASSWORD]
+        if (s := ctx.connect(target.ip, 23)) is None:
+            continue
+        with s, contextlib.suppress(OSError):
+            s.settimeout(5)
+            for line in [part for password in tries for part in (USER, password)] + ["show status", "show io", ""]:
+                s.recv(4096)
+                if not ctx.pause(ctx.rng.uniform(1, 6)):
+                    return
+                s.sendall(line.encode() + b"\r\n")
+
+
 def backup_client(ctx: Context, connections: int = 150, size: int = 40_000, at: float = 60, gap: float = 0.2) -> None:
     """A backup agent: one connection per file, many files in a row."""
     if not ctx.pause(at):
