@@ -11,12 +11,12 @@ from pathlib import Path
 
 from .catalog import BY_CLASS
 
-_DAYS = {"train": 3, "validation": 1, "test": 3}  # benign days of each group
-_PER_CLASS = {"train": 4, "validation": 1, "test": 2}
-_CAMPAIGNS = {"train": 2, "validation": 1, "test": 1}
+_DAYS = {"train": 2, "validation": 1, "test": 3}  # benign days of each group
+_PER_CLASS = {"train": 3, "validation": 1, "test": 2}
+_CAMPAIGNS = {"train": 4, "validation": 1, "test": 1}
 _FIRST_SEED = {"train": 100, "validation": 400, "test": 700}
 DAY_HASTE, DAY_SECONDS = 144.0, 600.0  # twenty-four hours in ten minutes
-ATTACK_SECONDS = 120.0
+ATTACK_SECONDS = 100.0
 
 
 @dataclass(frozen=True)

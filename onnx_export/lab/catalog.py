@@ -64,13 +64,15 @@ def scenario(name: str, group: str, seed: int, haste: float = 0.0, duration_s: f
         return Scenario(duration_s or 900, extra, volume=0.15, haste=haste or 48, stretched=True, begins_at=7)
     if name == "campaign":
         stages = rng.choice([c for c in CAMPAIGNS if c[0].group == group])
-        chosen = list(stages)
+        chosen = []
         for other in rng.sample(sorted(BY_CLASS), 2):
             chosen.append(rng.choice([v for v in BY_CLASS[other] if v.group == group]))
     else:
         pool = [v for v in BY_CLASS[name] if v.group == group]
         chosen = rng.sample(pool, min(len(pool), 5))
     attacks, attackers = _arrange(chosen, rng, duration_s or _ATTACK_S)
+    if name == "campaign":  # the stages wait for one another themselves
+        attacks += [_attack(v, 5.0, (f"role:{v.by}:{v.sources}",)) for v in stages]
     # monitoring touches every service that attacks do: a port must not tell
     extra = mix("monitoring", rng.choice(sorted(LOADS)))
     return Scenario(duration_s or _ATTACK_S, extra, tuple(attacks), attackers, rng.uniform(0.1, 0.4),
@@ -91,6 +93,10 @@ def _arrange(chosen: list[Variant], rng: random.Random, duration_s: float) -> tu
             attackers |= dict.fromkeys(by, near if near and variant.shape not in ("spoofed", "amplified") else "")
         else:
             by = (f"role:{variant.by}:{variant.sources}",)
-        attacks.append(Attack(variant.label, variant.detail, at, variant.run, by, variant.to, variant.with_,
-                              variant.match, variant.shape))  # fmt: skip
+        attacks.append(_attack(variant, at, by))
     return attacks, attackers
+
+
+def _attack(variant: Variant, at: float, by: tuple[str, ...]) -> Attack:
+    return Attack(variant.label, variant.detail, at, variant.run, by, variant.to, variant.with_, variant.match,
+                  variant.shape)  # fmt: skip

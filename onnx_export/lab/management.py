@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 # TCP services a monitoring system knows of, by role
 SERVICES: dict[str, list[int]] = {
     "pacs": [104, 443, 22], "ris": [2575, 80, 22], "ehr": [443, 80, 2575, 22], "broker": [1883, 8883, 22],
-    "files": [21, 23, 10000, 22, 445, 873, 143, 587], "dns": [22], "plc": [502, 80, 23], "printer": [9100, 80, 631, 515],
+    "files": [21, 23, 10000, 22, 445, 873, 143, 587], "dns": [22], "plc": [502, 80, 23],
+    "printer": [9100, 80, 631, 515],
     "fhir": [443, 22], "integration": [2575, 22], "camera": [554, 80], "nvr": [22], "updates": [80, 22], "monitor": [],
     "workstation": [3389], "viewer": [3389], "hmi": [3389],
 }  # fmt: skip

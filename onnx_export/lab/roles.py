@@ -157,7 +157,9 @@ ROLES: dict[str, Role] = {
         ("rdp_server", {}), *_HOUSE, ("announcer", {"period": 600}),
         ("web_client", {"period": 700}), ("mail_reader", {"period": 900}),
         ("mail_sender", {"period": 3600}), ("smb_client", {"period": 1800}), ("ipp_client", {"period": 1800}),
-        ("print_client", {"period": 3600}), ("file_client", {"period": 5400}), ("dns_noise", {"period": 900}),
+        ("name_client", {"period": 900}),
+        ("print_client", {"period": 3600}), ("file_client", {"period": 5400}),
+        ("dns_noise", {"period": 900}),
         ("dns_storm", {"period": 7200}), ("update_client", {"period": 14_400}), ("vendor_cloud", {"period": 900}),
         ("picky_client", {"period": 3600}),
     )),
@@ -174,6 +176,6 @@ ROLES: dict[str, Role] = {
         ("reboot", {"period": 43_200}), ("stale_password", {"kind": "smb", "period": 600, "at": 18_000}),
     )),
     "guest": Role("guest", 3, 4, (
-        ("guest_phone", {"period": 300, "away": 0.7}), ("dns_noise", {"period": 900}),
+        ("guest_phone", {"period": 300, "away": 0.7}), ("name_client", {"period": 900}), ("dns_noise", {"period": 900}),
     )),
 }  # fmt: skip

@@ -24,9 +24,17 @@ TOOLS = {
     "sshpass": "sshpass", "snmpd": "snmpd", "dnsmasq": "dnsmasq", "arpspoof": "dsniff",
     "arping": "arping", "slowhttptest": "slowhttptest", "sqlmap": "sqlmap",
     "busybox": "busybox", "openssl": "openssl", "smbd": "samba", "smbpasswd": "samba", "smbclient": "smbclient",
-    "rsync": "rsync",
+    "rsync": "rsync", "curl": "curl", "dnsspoof": "dsniff", "iodine": "iodine", "iodined": "iodine",
+    "ping": "iputils-ping",
+    "snmpset": "snmp", "medusa": "medusa", "ncrack": "ncrack", "onesixtyone": "onesixtyone",
 }  # fmt: skip
-MODULES = {"pynetdicom": "pynetdicom", "paho.mqtt": "paho-mqtt", "pyftpdlib": "pyftpdlib", "yaml": "PyYAML"}
+MODULES = {
+    "pynetdicom": "pynetdicom",
+    "paho.mqtt": "paho-mqtt",
+    "pyftpdlib": "pyftpdlib",
+    "yaml": "PyYAML",
+    "impacket": "impacket",
+}
 WORK = Path("/run/lab")
 _OUTER = "PYAD_LAB_OUTER_NET"
 _CLONE_NEWNET = 0x40000000
