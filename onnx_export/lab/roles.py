@@ -164,6 +164,7 @@ ROLES: dict[str, Role] = {
         ("picky_client", {"period": 3600}),
     )),
     "admin": Role("office", 2, 2, (
+        ("rdp_server", {}),
         ("control_server", {"port": 8089}), ("telnet_client", {"period": 1800}),
         ("ssh_client", {"period": 1200}), ("ssh_console", {"period": 7200}), ("rdp_client", {"period": 3600}),
         ("snmp_client", {"period": 600}), ("web_client", {"period": 400}),

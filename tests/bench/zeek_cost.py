@@ -1,9 +1,12 @@
-"""What the package costs Zeek: CPU time with the package and a reading bridge against bare Zeek, in interleaved pairs.
+"""What the package costs Zeek: with the package and a reading bridge against bare Zeek, in interleaved pairs.
 
-    python -m tests.bench.zeek_cost CAPTURE [--pairs 20] [--no-bridge]
+    python -m tests.bench.zeek_cost CAPTURE [--pairs 20] [--no-bridge] [--instructions]
 
 For whoever has a Zeek. The bridge here only reads and answers, so that Zeek's own cost is what is measured; Zeek waits
 for it at the start and is not slowed down after. With --no-bridge nobody connects: what the package costs then.
+CPU time is what is compared; with --instructions it is the instructions that all of Zeek's threads execute, counted by
+valgrind's callgrind, which no other load on the machine disturbs (one pair says most of it, and takes minutes). What
+Zeek takes to start is taken off both sides, so that the length of the capture does not matter.
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ import random
 import secrets
 import socket
 import statistics
+import struct
 import subprocess
 import sys
 import tempfile
@@ -41,29 +45,44 @@ event Pcap::file_done(path: string) {{ terminate(); }}
 event zeek_done()
 	{{
 	local lane = PyAD::lanes["all"];
-	print fmt("%d %d %d", lane$exported, lane$acked, lane$dropped);
+	print fmt("%d %d %d %d", lane$exported, lane$acked, lane$dropped, lane$seq);
 	}}
 """
 
 
-def cpu_s(command: list[str], folder: Path, env: dict[str, str]) -> tuple[float, str]:
-    """User and system seconds of a process with all its threads, and what it printed."""
-    with (folder / "said").open("w+") as said:
-        process = subprocess.Popen(command, cwd=folder, env=env, stdout=said, stderr=subprocess.DEVNULL)
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-        if process.returncode:
-            raise SystemExit(f"zeek failed with exit code {process.returncode}")
-        said.seek(0)
-        return usage.ru_utime + usage.ru_stime, said.read().strip()
+class Meter:
+    """Runs Zeek and says what it took: CPU seconds of all its threads, or millions of instructions."""
+
+    def __init__(self, instructions: bool) -> None:
+        self.instructions = instructions
+        self.unit = "M instructions" if instructions else "s CPU"
+
+    def run(self, command: list[str], folder: Path, env: dict[str, str]) -> tuple[float, str]:
+        """What the command took, and what it printed."""
+        counted = folder / "counted"
+        if self.instructions:
+            command = ["valgrind", "--tool=callgrind", f"--callgrind-out-file={counted}", *command]
+        with (folder / "said").open("w+") as said:
+            process = subprocess.Popen(command, cwd=folder, env=env, stdout=said, stderr=subprocess.DEVNULL)
+            _, status, usage = os.wait4(process.pid, 0)
+            process.returncode = os.waitstatus_to_exitcode(status)
+            if process.returncode:
+                raise SystemExit(f"zeek failed with exit code {process.returncode}")
+            said.seek(0)
+            printed = said.read().strip()
+        if not self.instructions:
+            return usage.ru_utime + usage.ru_stime, printed
+        totals = [line.split()[1] for line in counted.read_text().splitlines() if line.startswith("totals:")]
+        return sum(map(float, totals)) / 1e6, printed
 
 
-def read_rows(port: int, secret: str, stop: threading.Event) -> None:
+def read_rows(port: int, secret: str, beat_s: float, stop: threading.Event) -> None:
     """A bridge that answers every batch with nothing."""
     from websockets.exceptions import ConnectionClosed
     from websockets.sync.client import connect
 
-    link = Link(LinkSettings(secret, require_mac="never"), lambda *_, **__: None)
+    settings = LinkSettings(secret, require_mac="never", hello_interval_s=beat_s, acks_at_once=8)
+    link = Link(settings, lambda *_, **__: None)
     while not stop.is_set():
         with suppress(OSError):
             client = connect(f"ws://127.0.0.1:{port}/v1/messages/json", compression=None, proxy=None, max_size=1 << 24)
@@ -90,26 +109,28 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def with_package(capture: Path, bridge: bool) -> tuple[float, str]:
+def with_package(meter: Meter, capture: Path, bridge: bool) -> tuple[float, str]:
     with tempfile.TemporaryDirectory() as name:
         folder, port, secret, stop = Path(name), free_port(), secrets.token_hex(16), threading.Event()
         script = folder / "cost.zeek"
         command = ["zeek", "-C", "-D", "-r", str(capture), str(shared_folder("zeek-scripts"))]
         if not bridge:
-            return cpu_s(command, folder, dict(os.environ))
+            return meter.run(command, folder, dict(os.environ))
         script.write_text(SCRIPT.format(secret=secret, port=port))
-        reader = threading.Thread(target=read_rows, args=(port, secret, stop))
+        # Under valgrind Zeek is some fifty times slower; one heartbeat a second would be fifty.
+        beat_s = 50.0 if meter.instructions else 1.0
+        reader = threading.Thread(target=read_rows, args=(port, secret, beat_s, stop))
         reader.start()
         try:
-            return cpu_s([*command, str(script)], folder, os.environ | {"PYAD_LISTEN_PORT": str(port)})
+            return meter.run([*command, str(script)], folder, os.environ | {"PYAD_LISTEN_PORT": str(port)})
         finally:
             stop.set()
             reader.join()
 
 
-def bare(capture: Path) -> float:
+def bare(meter: Meter, capture: Path) -> float:
     with tempfile.TemporaryDirectory() as name:
-        return cpu_s(["zeek", "-C", "-D", "-r", str(capture)], Path(name), dict(os.environ))[0]
+        return meter.run(["zeek", "-C", "-D", "-r", str(capture)], Path(name), dict(os.environ))[0]
 
 
 def interval(values: list[float], seed: int = 1) -> tuple[float, float]:
@@ -124,25 +145,32 @@ def main() -> int:
     parser.add_argument("capture", type=Path)
     parser.add_argument("--pairs", type=int, default=20)
     parser.add_argument("--no-bridge", action="store_true")
+    parser.add_argument("--instructions", action="store_true")
     arguments = parser.parse_args()
-    capture = arguments.capture.resolve()
-    with tempfile.TemporaryDirectory() as empty:
-        start = cpu_s(["zeek", "-e", "event zeek_init() { terminate(); }"], Path(empty), dict(os.environ))[0]
+    meter, bridge, capture = Meter(arguments.instructions), not arguments.no_bridge, arguments.capture.resolve()
+    with tempfile.TemporaryDirectory() as folder:
+        empty = Path(folder) / "empty.pcap"
+        empty.write_bytes(struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 262144, 1))
+        starts = 1 if meter.instructions else 5
+        start = statistics.median(bare(meter, empty) for _ in range(starts))
+        start_more = statistics.median(with_package(meter, empty, bridge)[0] for _ in range(starts))
     ratios, extra, alone, said = [], [], [], ""
     for _ in tqdm(range(arguments.pairs), disable=not sys.stderr.isatty()):
-        without = bare(capture)
-        package, said = with_package(capture, not arguments.no_bridge)
+        without = bare(meter, capture) - start
+        package, said = with_package(meter, capture, bridge)
+        package -= start_more
         ratios.append(package / without - 1)
         extra.append(package - without)
         alone.append(without)
-    low, high = interval(ratios)
-    print(f"bare Zeek           {statistics.median(alone):.2f} s CPU, {start:.2f} s of it to start")
-    more, low, high = (100 * ratio for ratio in (statistics.median(ratios), low, high))
-    print(f"with the package    {more:+.1f} % (95 % interval {low:+.1f} to {high:+.1f} %)")
+    more, low, high = (100 * ratio for ratio in (statistics.median(ratios), *interval(ratios)))
+    print(f"bare Zeek           {statistics.median(alone):,.2f} {meter.unit}, and {start:,.2f} to start")
+    print(f"with the package    {more:+.1f} % (95 % interval {low:+.1f} to {high:+.1f} %, {len(ratios)} pairs)")
     if said:
-        exported, acked, dropped = map(int, said.split()[-3:])
-        print(f"per row             {1e6 * statistics.median(extra) / exported:.1f} us of {exported:,} rows exported")
-        print(f"                    {acked:,} answered, {dropped:,} dropped, in {len(ratios)} pairs")
+        exported, acked, dropped, batches = map(int, said.split()[-4:])
+        each = 1e6 * statistics.median(extra) / exported
+        print(f"per row             {each:,.1f} {'instructions' if meter.instructions else 'us'} of {exported:,} rows,"
+              f" {exported / max(batches, 1):.1f} to a batch")  # fmt: skip
+        print(f"                    {acked:,} answered, {dropped:,} dropped")
     return 0
 
 
