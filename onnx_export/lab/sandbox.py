@@ -26,7 +26,8 @@ TOOLS = {
     "busybox": "busybox", "openssl": "openssl", "smbd": "samba", "smbpasswd": "samba", "smbclient": "smbclient",
     "rsync": "rsync", "curl": "curl", "dnsspoof": "dsniff", "iodine": "iodine", "iodined": "iodine",
     "ping": "iputils-ping",
-    "snmpset": "snmp", "medusa": "medusa", "ncrack": "ncrack", "onesixtyone": "onesixtyone", "nmblookup": "samba-common-bin",
+    "snmpset": "snmp", "medusa": "medusa", "ncrack": "ncrack", "onesixtyone": "onesixtyone",
+    "nmblookup": "samba-common-bin",
 }  # fmt: skip
 MODULES = {
     "pynetdicom": "pynetdicom",
