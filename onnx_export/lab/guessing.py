@@ -51,14 +51,14 @@ def guess_hydra(
 ) -> None:
     """hydra: `by_password` sprays each password over all users; `wait` is seconds between tries of one thread.
 
-    It waits three seconds for answers instead of its 32, or few connections fit a recording.
+    It waits six seconds for answers instead of its 32, or few connections fit a recording.
     """
     who, what, _ = _lists(ctx, users, tries, success)
     module = {"get": "/admin/", "form": form}.get(service.rsplit("-", 1)[-1], "")
     flags = ["-c", str(wait)] if wait and not by_password else ["-W", str(int(wait))] if wait else []
     flags += ["-u"] * by_password + (["-s", str(port)] if port else [])
     for target in addresses(targets):
-        tool(ctx, ["hydra", "-I", "-w", "3", "-L", who, "-P", what, "-t", str(threads), *flags, target, service,
+        tool(ctx, ["hydra", "-I", "-w", "6", "-L", who, "-P", what, "-t", str(threads), *flags, target, service,
                    *([module] if module else [])], seconds / len(targets))  # fmt: skip
 
 
