@@ -258,23 +258,3 @@ def guess_rdp(
 
     jobs = (lambda a=a: one(a, ctx.rng.choice(_USERS)) for _ in range(tries) for a in addresses(targets))
     spread(ctx, jobs, rate, threads, min(seconds, MAX_SECONDS))
-
-
-def rdp_server(ctx: Context, port: int = 3389) -> None:
-    """A desktop that negotiates, speaks TLS and turns every login down; the benign side of `guess_rdp`."""
-    from .servers import serve, tls_context
-
-    tls = tls_context(ctx)
-
-    def talk(s: socket.socket) -> None:
-        head = s.recv(4, socket.MSG_WAITALL)
-        if len(head) < 4:
-            return
-        s.recv(struct.unpack(">H", head[2:])[0] - 4, socket.MSG_WAITALL)
-        s.sendall(bytes.fromhex("030000130ed000001234000200080002000000"))
-        with contextlib.suppress(OSError), tls.wrap_socket(s, server_side=True) as inner:
-            inner.recv(2000)
-            ctx.pause(0.2, 0.9)
-            inner.sendall(bytes(ctx.rng.randint(60, 140)))
-
-    serve(ctx, port, talk)
