@@ -6,7 +6,6 @@ import base64
 import contextlib
 import ftplib
 import http.client
-import socket
 import ssl
 import struct
 from typing import TYPE_CHECKING
