@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pyad.memo import Memo
 from pyad.row import CORE, COUNTERS, Rows, concat
 from pyad.sources.fields import BadValueError, objects
 from pyad.sources.zeek_tsv import Header, TsvColumns
@@ -27,6 +29,7 @@ class RowDecoder:
 
     def __init__(self) -> None:
         self.bad: Counter[str] = Counter()
+        self._counted: Memo[str, tuple[float, ...] | None] = Memo(_counters, {"": _NONE})
         self._core = TsvColumns(Header(separator=" ", empty_field="", fields=tuple(f.name for f in CORE)))
 
     def decode(self, texts: Sequence[str], source: str) -> Rows:
@@ -35,19 +38,17 @@ class RowDecoder:
         if not (together.isascii() and together.isprintable()):
             texts = self._only(texts, [t.isascii() and t.isprintable() for t in texts], "not printable ASCII")
         cores, tails = list(texts), [""] * len(texts)
-        if "=" in together:
-            for i, text in enumerate(cores):
-                if "=" in text:
-                    parts = text.split(" ", _WIDTH)
-                    if len(parts) > _WIDTH:
-                        cores[i], tails[i] = " ".join(parts[:_WIDTH]), parts[_WIDTH]
+        for i, text in enumerate(cores):
+            if text.count(" ") == _WIDTH:
+                cores[i], _, tail = text.rpartition(" ")
+                tails[i] = tail or " "  # a blank at the end is no counter
         sound = [t.count(" ") == _WIDTH - 1 and "  " not in t and t[0] != " " != t[-1] for t in cores]
         if not all(sound):
             cores, tails = self._only(cores, sound, "not the columns of a row"), _kept(tails, sound)
-        counters = [_counters(tail) if tail else {} for tail in tails]
+        counters = [self._counted[tail] for tail in tails]
         if None in counters:
             sound = [c is not None for c in counters]
-            cores, counters = self._only(cores, sound, "counters not as index=value"), _kept(counters, sound)
+            cores, counters = self._only(cores, sound, "counters that are no counters"), _kept(counters, sound)
         found = self._parse(cores, counters)
         if not found:
             return Rows({})
@@ -81,29 +82,27 @@ def _kept(items: Sequence[Any], sound: Sequence[bool]) -> list[Any]:
     return [item for item, good in zip(items, sound) if good]
 
 
-def _counters(tail: str) -> dict[int, float] | None:
-    """`index=value` texts; None where one is not, or an index is there twice."""
-    found: dict[int, float] = {}
-    items = tail.split(" ")
-    for item in items:
-        index, _, value = item.partition("=")
-        if not (index.isdecimal() and value.isdecimal() and len(index) <= 2 and len(value) <= _DIGITS):
-            return None
-        if int(index) >= len(COUNTERS):
-            return None
-        found[int(index)] = float(value)
-    return found if len(found) == len(items) else None
+_COUNT = rf"\d{{1,{_DIGITS}}}"
+_ALL_COUNTERS = re.compile(rf"(-1|{_COUNT})(,(-1|{_COUNT})){{{len(COUNTERS) - 1}}}", re.ASCII)
+_NONE = (np.nan,) * len(COUNTERS)
 
 
-def _counter_columns(counters: Sequence[dict[int, float]]) -> dict[str, NDArray[np.float64]]:
-    columns: dict[str, NDArray[np.float64]] = {}
-    for row, found in enumerate(counters):
-        for index, value in found.items():
-            name = COUNTERS[index].name
-            if name not in columns:
-                columns[name] = np.full(len(counters), np.nan)
-            columns[name][row] = value
-    return columns
+def _counters(tail: str) -> tuple[float, ...] | None:
+    """Every counter's value, NaN where unset; None for a text that is none of ours.
+
+    All of them between commas (-1: unset), or weirds alone, or nothing.
+    """
+    if not tail:
+        return _NONE
+    if _ALL_COUNTERS.fullmatch(tail):
+        return tuple(np.nan if text == "-1" else float(text) for text in tail.split(","))
+    return (*_NONE[1:], float(tail)) if re.fullmatch(_COUNT, tail, re.ASCII) else None
+
+
+def _counter_columns(counters: Sequence[tuple[float, ...]]) -> dict[str, NDArray[np.float64]]:
+    """The counters that any of the rows has."""
+    values = np.array(counters)
+    return {f.name: values[:, i] for i, f in enumerate(COUNTERS) if not np.isnan(values[:, i]).all()}
 
 
 def _rounded(seconds: NDArray[np.float64]) -> NDArray[np.float64]:

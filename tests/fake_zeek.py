@@ -24,10 +24,14 @@ def row_texts(rows: Rows) -> list[str]:
     """Rows as export.zeek packs them."""
     texts = []
     columns = [(f, rows.number(f.name) if f.numeric else rows.text(f.name)) for f in CORE]
-    counters = [(i, rows.number(f.name)) for i, f in enumerate(COUNTERS)]
+    counters = [rows.number(f.name) for f in COUNTERS]
     for at in range(len(rows)):
         parts = [_value(f, column[at]) for f, column in columns]
-        parts += [f"{i}={int(column[at])}" for i, column in counters if not np.isnan(column[at])]
+        counted = ["-1" if np.isnan(column[at]) else str(int(column[at])) for column in counters]
+        if any(text != "-1" for text in counted[:-1]):
+            parts.append(",".join(counted))
+        elif counted[-1] != "-1":
+            parts.append(counted[-1])  # weirds alone
         texts.append(" ".join(parts))
     return texts
 

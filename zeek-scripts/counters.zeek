@@ -38,29 +38,32 @@ export {
 		"TCP_ack_underflow_or_misorder", "window_recision", "data_before_established",
 	};
 
-	## The counters of a connection that are set, each as ``index=value`` after a blank.
+	## What is counted of a connection, in the order of the row schema; -1 where nothing that counts it ran.
+	type Counters: record {
+		auth_failures: int &default=-1;
+		auth_successes: int &default=-1;
+		requests: int &default=-1;
+		error_replies: int &default=-1;
+		dns_queries: int &default=-1;
+		dns_nxdomain: int &default=-1;
+		dns_longest_qname: int &default=-1;
+		tls_version: int &default=-1;
+		tls_invalid: int &default=-1;
+		mqtt_publishes: int &default=-1;
+		mqtt_refused: int &default=-1;
+		ics_writes: int &default=-1;
+		ics_exceptions: int &default=-1;
+		weirds: int &default=0;
+	};
+
+	## The counters of a connection as the row has them: all between commas, or the weirds alone where nothing else
+	## was counted. Empty where nothing is counted at all.
 	global counters_of: function(c: connection): string;
 }
 
-# Positions in the row schema's counters.
-const AUTH_FAILURES = 0;
-const AUTH_SUCCESSES = 1;
-const REQUESTS = 2;
-const ERROR_REPLIES = 3;
-const DNS_QUERIES = 4;
-const DNS_NXDOMAIN = 5;
-const DNS_LONGEST_QNAME = 6;
-const TLS_VERSION = 7;
-const TLS_INVALID = 8;
-const MQTT_PUBLISHES = 9;
-const MQTT_REFUSED = 10;
-const ICS_WRITES = 11;
-const ICS_EXCEPTIONS = 12;
-const WEIRDS = 13;
-
 redef record connection += {
-	## What was counted so far, by counter: a hole where nothing that counts it ran.
-	pyad_counts: vector of count &optional;
+	## What was counted so far.
+	pyad_counts: Counters &optional;
 	## Whether the latest HTTP request carried credentials.
 	pyad_credentials: bool &optional;
 };
@@ -74,33 +77,46 @@ const smb_logon_failures = set(0xC0000064, 0xC000006A, 0xC000006D, 0xC000006E, 0
 # Modbus: write coil, register, coils, registers, mask write, read and write.
 const modbus_writes = set(5, 6, 15, 16, 22, 23);
 
-function add_up(c: connection, what: count, n: count)
+# What is counted of a connection; made when first asked for.
+function counts(c: connection): Counters
 	{
 	if ( ! c?$pyad_counts )
-		c$pyad_counts = vector();
+		c$pyad_counts = Counters();
 
-	if ( what in c$pyad_counts )
-		c$pyad_counts[what] += n;
-	else
-		c$pyad_counts[what] = n;
+	return c$pyad_counts;
+	}
+
+# A counter with more added, which makes it a number if it was unset.
+function plus(counter: int, more: count): int
+	{
+	return counter < 0 ? more : counter + more;
+	}
+
+function count_requests(c: connection, n: count)
+	{
+	local k = counts(c);
+	k$requests = plus(k$requests, n);
 	}
 
 # A request, or an answer that may be an error, of a protocol that has both.
 function request(c: connection)
 	{
-	add_up(c, REQUESTS, 1);
-	add_up(c, ERROR_REPLIES, 0);
+	local k = counts(c);
+	k$requests = plus(k$requests, 1);
+	k$error_replies = plus(k$error_replies, 0);
 	}
 
 function count_reply(c: connection, is_error: bool)
 	{
-	add_up(c, ERROR_REPLIES, is_error ? 1 : 0);
+	local k = counts(c);
+	k$error_replies = plus(k$error_replies, is_error ? 1 : 0);
 	}
 
 function login(c: connection, failed: bool, done: bool)
 	{
-	add_up(c, AUTH_FAILURES, failed ? 1 : 0);
-	add_up(c, AUTH_SUCCESSES, done ? 1 : 0);
+	local k = counts(c);
+	k$auth_failures = plus(k$auth_failures, failed ? 1 : 0);
+	k$auth_successes = plus(k$auth_successes, done ? 1 : 0);
 	}
 
 function counters_of(c: connection): string
@@ -110,16 +126,12 @@ function counters_of(c: connection): string
 
 	# Weirds are always looked for, so none is a number.
 	if ( ! c?$pyad_counts )
-		return " 13=0";
+		return "0";
 
-	add_up(c, WEIRDS, 0);
-	local text = "";
-
-	# In ascending order, without the holes.
-	for ( i, n in c$pyad_counts )
-		text += cat(" ", i, "=", n);
-
-	return text;
+	local k = c$pyad_counts;
+	return cat_sep(",", "", k$auth_failures, k$auth_successes, k$requests, k$error_replies, k$dns_queries, k$dns_nxdomain,
+	               k$dns_longest_qname, k$tls_version, k$tls_invalid, k$mqtt_publishes, k$mqtt_refused, k$ics_writes,
+	               k$ics_exceptions, k$weirds);
 	}
 
 event zeek_init()
@@ -132,7 +144,10 @@ event zeek_init()
 event conn_weird(name: string, c: connection, addl: string, source: string) &group="pyad-counters"
 	{
 	if ( exporting && name !in harmless_weirds )
-		add_up(c, WEIRDS, 1);
+		{
+		local k = counts(c);
+		++k$weirds;
+		}
 	}
 
 # DNS
@@ -142,19 +157,35 @@ event dns_message(c: connection, is_orig: bool, msg: dns_msg, len: count) &group
 	if ( ! exporting )
 		return;
 
-	add_up(c, DNS_QUERIES, msg$QR ? 0 : 1);
-	add_up(c, DNS_NXDOMAIN, msg$QR && msg$rcode == 3 ? 1 : 0);
-	add_up(c, REQUESTS, msg$QR ? 0 : 1);
-	count_reply(c, msg$QR && msg$rcode != 0);
-	add_up(c, DNS_LONGEST_QNAME, 0);
+	local k = counts(c);
+
+	if ( k$dns_queries < 0 )
+		{
+		k$dns_queries = k$dns_nxdomain = k$dns_longest_qname = 0;
+		k$requests = plus(k$requests, 0);
+		k$error_replies = plus(k$error_replies, 0);
+		}
+
+	if ( ! msg$QR )
+		{
+		++k$dns_queries;
+		++k$requests;
+		}
+	else if ( msg$rcode != 0 )
+		{
+		++k$error_replies;
+
+		if ( msg$rcode == 3 )
+			++k$dns_nxdomain;
+		}
 	}
 
 event dns_request(c: connection, msg: dns_msg, query: string, qtype: count, qclass: count) &group="pyad-counters"
 	{
 	# NetBIOS names are all of one length.
-	if ( exporting && ! msg$is_netbios && c?$pyad_counts && DNS_LONGEST_QNAME in c$pyad_counts &&
-	     |query| > c$pyad_counts[DNS_LONGEST_QNAME] )
-		c$pyad_counts[DNS_LONGEST_QNAME] = |query|;
+	if ( exporting && ! msg$is_netbios && c?$pyad_counts && c$pyad_counts$dns_queries >= 0 &&
+	     |query| > c$pyad_counts$dns_longest_qname )
+		c$pyad_counts$dns_longest_qname = |query|;
 	}
 
 # TLS
@@ -163,7 +194,10 @@ event ssl_client_hello(c: connection, version: count, record_version: count, pos
                        session_id: string, ciphers: index_vec, comp_methods: index_vec) &group="pyad-counters"
 	{
 	if ( exporting )
-		add_up(c, TLS_INVALID, 0);
+		{
+		local k = counts(c);
+		k$tls_invalid = plus(k$tls_invalid, 0);
+		}
 	}
 
 event ssl_server_hello(c: connection, version: count, record_version: count, possible_ts: time, server_random: string,
@@ -174,16 +208,20 @@ event ssl_server_hello(c: connection, version: count, record_version: count, pos
 
 	# TLS 1.3 says so in an extension; Zeek's own handler, which comes first, has put the two together.
 	local agreed = c?$ssl && c$ssl?$version_num ? c$ssl$version_num : version;
-	add_up(c, TLS_INVALID, 0);
+	local k = counts(c);
+	k$tls_invalid = plus(k$tls_invalid, 0);
 
 	# Drafts of TLS 1.3 were 0x7fNN.
-	c$pyad_counts[TLS_VERSION] = agreed / 256 == 0x7f ? 0x0304 : agreed;
+	k$tls_version = agreed / 256 == 0x7f ? 0x0304 : agreed;
 	}
 
 event ssl_alert(c: connection, is_client: bool, level: count, desc: count) &group="pyad-counters"
 	{
 	if ( exporting )
-		add_up(c, TLS_INVALID, desc in certificate_alerts ? 1 : 0);
+		{
+		local k = counts(c);
+		k$tls_invalid = plus(k$tls_invalid, desc in certificate_alerts ? 1 : 0);
+		}
 	}
 
 # Not when the connection is established: a client that refuses the certificate never gets there.
@@ -197,7 +235,10 @@ event x509_certificate(f: fa_file, cert_ref: opaque of x509, cert: X509::Certifi
 
 	if ( now < cert$not_valid_before || now > cert$not_valid_after )
 		for ( _, c in f$conns )
-			add_up(c, TLS_INVALID, 1);
+			{
+			local k = counts(c);
+			k$tls_invalid = plus(k$tls_invalid, 1);
+			}
 	}
 
 # SSH
@@ -225,12 +266,20 @@ event ssh_auth_successful(c: connection, auth_method_none: bool) &group="pyad-co
 event http_request(c: connection, method: string, original_URI: string, unescaped_URI: string, version: string)
 	&group="pyad-counters"
 	{
-	if ( exporting )
+	if ( ! exporting )
+		return;
+
+	local k = counts(c);
+
+	if ( k$requests < 0 || k$auth_failures < 0 )
 		{
 		request(c);
 		login(c, F, F);
-		c$pyad_credentials = F;
 		}
+	else
+		++k$requests;
+
+	c$pyad_credentials = F;
 	}
 
 # Not c$http$username: that knows Basic alone.
@@ -245,7 +294,7 @@ event http_reply(c: connection, version: string, code: count, reason: string) &g
 	if ( ! exporting )
 		return;
 
-	add_up(c, REQUESTS, 0);
+	count_requests(c, 0);
 	count_reply(c, code >= 400);
 	login(c, code == 401 || code == 403 || code == 407,
 	      code / 100 == 2 && c?$pyad_credentials && c$pyad_credentials);
@@ -256,7 +305,7 @@ event http_reply(c: connection, version: string, code: count, reason: string) &g
 event ftp_request(c: connection, command: string, arg: string) &group="pyad-counters"
 	{
 	if ( exporting )
-		add_up(c, REQUESTS, 1);
+		count_requests(c, 1);
 	}
 
 event ftp_reply(c: connection, code: count, msg: string, cont_resp: bool) &group="pyad-counters"
@@ -264,7 +313,7 @@ event ftp_reply(c: connection, code: count, msg: string, cont_resp: bool) &group
 	if ( ! exporting || cont_resp )
 		return;
 
-	add_up(c, REQUESTS, 0);
+	count_requests(c, 0);
 	count_reply(c, code >= 400);
 	login(c, code == 530, code == 230);
 	}
@@ -272,7 +321,7 @@ event ftp_reply(c: connection, code: count, msg: string, cont_resp: bool) &group
 event smtp_request(c: connection, is_orig: bool, command: string, arg: string) &group="pyad-counters"
 	{
 	if ( exporting )
-		add_up(c, REQUESTS, 1);
+		count_requests(c, 1);
 	}
 
 event smtp_reply(c: connection, is_orig: bool, code: count, cmd: string, msg: string, cont_resp: bool)
@@ -281,7 +330,7 @@ event smtp_reply(c: connection, is_orig: bool, code: count, cmd: string, msg: st
 	if ( ! exporting || cont_resp )
 		return;
 
-	add_up(c, REQUESTS, 0);
+	count_requests(c, 0);
 	count_reply(c, code >= 400);
 	login(c, code == 535, code == 235);
 	}
@@ -296,7 +345,7 @@ event pop3_reply(c: connection, is_orig: bool, cmd: string, msg: string) &group=
 	{
 	if ( exporting )
 		{
-		add_up(c, REQUESTS, 0);
+		count_requests(c, 0);
 		count_reply(c, cmd == "ERR");
 		}
 	}
@@ -311,7 +360,7 @@ event sip_reply(c: connection, version: string, code: count, reason: string) &gr
 	{
 	if ( exporting )
 		{
-		add_up(c, REQUESTS, 0);
+		count_requests(c, 0);
 		count_reply(c, code >= 400);
 		}
 	}
@@ -321,10 +370,19 @@ event sip_reply(c: connection, version: string, code: count, reason: string) &gr
 # What any message starts and may add.
 function count_mqtt(c: connection, asked: count, published: count, denied: count)
 	{
-	add_up(c, REQUESTS, asked);
-	add_up(c, ERROR_REPLIES, denied);
-	add_up(c, MQTT_PUBLISHES, published);
-	add_up(c, MQTT_REFUSED, denied);
+	local k = counts(c);
+
+	if ( k$mqtt_publishes < 0 )
+		{
+		k$mqtt_publishes = k$mqtt_refused = 0;
+		k$requests = plus(k$requests, 0);
+		k$error_replies = plus(k$error_replies, 0);
+		}
+
+	k$requests += asked;
+	k$error_replies += denied;
+	k$mqtt_publishes += published;
+	k$mqtt_refused += denied;
 	}
 
 event mqtt_connect(c: connection, msg: MQTT::ConnectMsg) &group="pyad-counters"
@@ -381,7 +439,7 @@ event mqtt_suback(c: connection, msg_id: count, granted_qos: count) &group="pyad
 function count_smb(c: connection, is_orig: bool, status: count, is_setup: bool)
 	{
 	local answered = ! is_orig;
-	add_up(c, REQUESTS, is_orig ? 1 : 0);
+	count_requests(c, is_orig ? 1 : 0);
 	count_reply(c, answered && status >= 0xC0000000);
 	login(c, answered && status in smb_logon_failures, answered && is_setup && status == 0);
 	}
@@ -401,7 +459,7 @@ event smb1_message(c: connection, hdr: SMB1::Header, is_orig: bool) &group="pyad
 
 function count_kerberos(c: connection, asked: bool, is_error: bool, failed: bool, done: bool)
 	{
-	add_up(c, REQUESTS, asked ? 1 : 0);
+	count_requests(c, asked ? 1 : 0);
 	count_reply(c, is_error);
 	login(c, failed, done);
 	}
@@ -460,16 +518,17 @@ event radius_message(c: connection, result: RADIUS::Message) &group="pyad-counte
 		return;
 
 	local n = result$code;
-	add_up(c, REQUESTS, n == 1 || n == 4 ? 1 : 0);
+	count_requests(c, n == 1 || n == 4 ? 1 : 0);
 	count_reply(c, n == 3);
 	login(c, n == 3, n == 2);
 	}
 
 function count_mysql(c: connection, asked: count, is_error: bool, failed: bool)
 	{
-	add_up(c, REQUESTS, asked);
+	count_requests(c, asked);
 	count_reply(c, is_error);
-	add_up(c, AUTH_FAILURES, failed ? 1 : 0);
+	local k = counts(c);
+	k$auth_failures = plus(k$auth_failures, failed ? 1 : 0);
 	}
 
 # The client's part of the handshake; with TLS the rest is not seen.
@@ -517,7 +576,10 @@ event login_failure(c: connection, user: string, client_user: string, password: 
 	&group="pyad-counters"
 	{
 	if ( exporting )
-		add_up(c, AUTH_FAILURES, 1);
+		{
+		local k = counts(c);
+		k$auth_failures = plus(k$auth_failures, 1);
+		}
 	}
 
 @ifdef ( LDAP::message )
@@ -531,7 +593,7 @@ event LDAP::message(c: connection, message_id: int, opcode: LDAP::ProtocolOpcode
 	local n = enum_to_int(opcode);
 	local r = enum_to_int(result);
 	# Bind, search, modify, add, delete, rename, compare, abandon, extended (RFC 4511, 4.2 to 4.12).
-	add_up(c, REQUESTS, n == 0 || n == 3 || n == 6 || n == 8 || n == 10 || n == 12 || n == 14 || n == 16 || n == 23 ?
+	count_requests(c, n == 0 || n == 3 || n == 6 || n == 8 || n == 10 || n == 12 || n == 14 || n == 16 || n == 23 ?
 	       1 : 0);
 	# 14: the SASL exchange goes on. Only an answer has a result.
 	count_reply(c, result != LDAP::ResultCode_Undef && r != 0 && r != 14);
@@ -604,9 +666,24 @@ event snmp_response(c: connection, is_orig: bool, header: SNMP::Header, pdu: SNM
 	{
 	if ( exporting )
 		{
-		add_up(c, REQUESTS, 0);
+		count_requests(c, 0);
 		count_reply(c, pdu$error_status != 0);
 		}
+	}
+
+# The counters of a control protocol's connection, all of them numbers.
+function ics_counts(c: connection): Counters
+	{
+	local k = counts(c);
+
+	if ( k$ics_writes < 0 )
+		{
+		k$ics_writes = k$ics_exceptions = 0;
+		k$requests = plus(k$requests, 0);
+		k$error_replies = plus(k$error_replies, 0);
+		}
+
+	return k;
 	}
 
 event modbus_message(c: connection, headers: ModbusHeaders, is_orig: bool) &group="pyad-counters"
@@ -614,18 +691,24 @@ event modbus_message(c: connection, headers: ModbusHeaders, is_orig: bool) &grou
 	if ( ! exporting )
 		return;
 
-	add_up(c, REQUESTS, is_orig ? 1 : 0);
-	count_reply(c, F);
-	add_up(c, ICS_WRITES, is_orig && headers$function_code in modbus_writes ? 1 : 0);
-	add_up(c, ICS_EXCEPTIONS, 0);
+	local k = ics_counts(c);
+
+	if ( is_orig )
+		{
+		++k$requests;
+
+		if ( headers$function_code in modbus_writes )
+			++k$ics_writes;
+		}
 	}
 
 event modbus_exception(c: connection, headers: ModbusHeaders, code: count) &group="pyad-counters"
 	{
 	if ( exporting )
 		{
-		count_reply(c, T);
-		add_up(c, ICS_EXCEPTIONS, 1);
+		local k = ics_counts(c);
+		++k$error_replies;
+		++k$ics_exceptions;
 		}
 	}
 
@@ -635,12 +718,15 @@ event dnp3_application_request_header(c: connection, is_orig: bool, application:
 	if ( ! exporting )
 		return;
 
+	local k = ics_counts(c);
+
 	# 0 is a confirmation.
-	add_up(c, REQUESTS, fc > 0 && fc < 0x80 ? 1 : 0);
+	if ( fc > 0 && fc < 0x80 )
+		++k$requests;
+
 	# Operate, direct operate, direct operate without an answer.
-	add_up(c, ICS_WRITES, fc >= 4 && fc <= 6 ? 1 : 0);
-	add_up(c, ICS_EXCEPTIONS, 0);
-	count_reply(c, F);
+	if ( fc >= 4 && fc <= 6 )
+		++k$ics_writes;
 	}
 
 event dnp3_application_response_header(c: connection, is_orig: bool, application: count, fc: count, iin: count)
@@ -650,9 +736,11 @@ event dnp3_application_response_header(c: connection, is_orig: bool, application
 		return;
 
 	# Internal indications: function not supported, object unknown, parameter error (IEEE 1815, 4.5.2).
-	local refused_bits = iin & 0x0007;
-	add_up(c, REQUESTS, 0);
-	add_up(c, ICS_WRITES, 0);
-	count_reply(c, refused_bits != 0);
-	add_up(c, ICS_EXCEPTIONS, refused_bits != 0 ? 1 : 0);
+	local k = ics_counts(c);
+
+	if ( iin & 0x0007 != 0 )
+		{
+		++k$error_replies;
+		++k$ics_exceptions;
+		}
 	}

@@ -138,8 +138,10 @@ redef record connection += {
 
 # With shards: the topic of each proxy → its lane.
 global lane_of_topic: table[string] of Lane = table();
-# Takes the blame for rows that no proxy is there for.
-global nowhere = Lane($name="none", $topic="");
+# Takes the blame for rows that no proxy is there for; always full, so that it never takes one.
+global nowhere = Lane($name="none", $topic="", $held=0xffffffffffffffff);
+# The lane of a node that does not shard.
+global only_lane = Lane($name="all", $topic=topic_prefix + "rows/all/");
 
 function is_alive(lane: Lane): bool
 	{
@@ -308,48 +310,62 @@ function pack(c: connection, partial: count): string
 	local o = c$orig;
 	local r = c$resp;
 	local i = c$conn;
-	# What is not set stays an empty text, which cat_sep() makes "-".
-	local duration: any = "";
-	local orig_bytes: any = "";
-	local resp_bytes: any = "";
-	local orig_pkts: any = "";
-	local orig_ip_bytes: any = "";
-	local resp_pkts: any = "";
-	local resp_ip_bytes: any = "";
-	local local_orig: any = "";
-	local local_resp: any = "";
-	local vlan: any = "";
+	local row: string;
 
-	if ( c$duration > 0secs )
+	# One cat_sep() builds the row for a third of what fmt() takes. This is the usual row: everything is known.
+	if ( c$duration > 0secs && i?$conn_state && i?$local_orig && o?$num_pkts && o?$l2_addr && ! c?$vlan && partial == 0 )
+		row = cat_sep(" ", "-", c$start_time, c$uid, id$orig_h, port_to_count(id$orig_p), id$resp_h,
+		              port_to_count(id$resp_p), get_port_transport_proto(id$resp_p), service_of(c),
+		              interval_to_double(c$duration), o$size, r$size, i$conn_state, c$history, o$num_pkts,
+		              o$num_bytes_ip, r$num_pkts, r$num_bytes_ip, i$missed_bytes, i$local_orig, i$local_resp,
+		              o$l2_addr, r?$l2_addr ? r$l2_addr : "", "", 0);
+	else
 		{
-		duration = interval_to_double(c$duration);
-		orig_bytes = o$size;
-		resp_bytes = r$size;
+		# What is not set stays an empty text, which cat_sep() makes "-".
+		local duration: any = "";
+		local orig_bytes: any = "";
+		local resp_bytes: any = "";
+		local orig_pkts: any = "";
+		local orig_ip_bytes: any = "";
+		local resp_pkts: any = "";
+		local resp_ip_bytes: any = "";
+		local local_orig: any = "";
+		local local_resp: any = "";
+		local vlan: any = "";
+
+		if ( c$duration > 0secs )
+			{
+			duration = interval_to_double(c$duration);
+			orig_bytes = o$size;
+			resp_bytes = r$size;
+			}
+
+		if ( o?$num_pkts )
+			{
+			orig_pkts = o$num_pkts;
+			orig_ip_bytes = o$num_bytes_ip;
+			resp_pkts = r$num_pkts;
+			resp_ip_bytes = r$num_bytes_ip;
+			}
+
+		if ( i?$local_orig )
+			{
+			local_orig = i$local_orig;
+			local_resp = i$local_resp;
+			}
+
+		if ( c?$vlan )
+			vlan = c$vlan;
+
+		row = cat_sep(" ", "-", c$start_time, c$uid, id$orig_h, port_to_count(id$orig_p), id$resp_h,
+		              port_to_count(id$resp_p), get_port_transport_proto(id$resp_p), service_of(c), duration, orig_bytes,
+		              resp_bytes, partial == 0 && i?$conn_state ? i$conn_state : state_of(c), c$history, orig_pkts,
+		              orig_ip_bytes, resp_pkts, resp_ip_bytes, i$missed_bytes, local_orig, local_resp,
+		              o?$l2_addr ? o$l2_addr : "", r?$l2_addr ? r$l2_addr : "", vlan, partial);
 		}
 
-	if ( o?$num_pkts )
-		{
-		orig_pkts = o$num_pkts;
-		orig_ip_bytes = o$num_bytes_ip;
-		resp_pkts = r$num_pkts;
-		resp_ip_bytes = r$num_bytes_ip;
-		}
-
-	if ( i?$local_orig )
-		{
-		local_orig = i$local_orig;
-		local_resp = i$local_resp;
-		}
-
-	if ( c?$vlan )
-		vlan = c$vlan;
-
-	# One cat_sep() builds the row for a third of what fmt() takes.
-	return cat_sep(" ", "-", c$start_time, c$uid, id$orig_h, port_to_count(id$orig_p), id$resp_h,
-	               port_to_count(id$resp_p), get_port_transport_proto(id$resp_p), service_of(c), duration, orig_bytes,
-	               resp_bytes, partial == 0 && i?$conn_state ? i$conn_state : state_of(c), c$history, orig_pkts,
-	               orig_ip_bytes, resp_pkts, resp_ip_bytes, i$missed_bytes, local_orig, local_resp,
-	               o?$l2_addr ? o$l2_addr : "", r?$l2_addr ? r$l2_addr : "", vlan, partial) + counters_of(c);
+	local counted = counters_of(c);
+	return counted == "" ? row : row + " " + counted;
 	}
 
 @if ( ! Cluster::is_enabled() || Cluster::local_node_type() == Cluster::WORKER )
@@ -357,12 +373,9 @@ function pack(c: connection, partial: count): string
 # Exports a connection if the site wants it and there is room.
 function export_row(c: connection, partial: count)
 	{
-	local lane = lane_of(c$id$orig_h);
+	local lane = shard_over_proxies ? lane_of(c$id$orig_h) : only_lane;
 
-	if ( ! has_room(lane) )
-		return;
-
-	if ( hook export_policy(c, partial) )
+	if ( ( lane$held < max_backlog || has_room(lane) ) && hook export_policy(c, partial) )
 		put(lane, pack(c, partial));
 	}
 
@@ -393,9 +406,13 @@ event connection_state_remove(c: connection) &priority=-3
 		export_row(c, 0);
 	}
 
-event new_connection(c: connection) &priority=-10
+# Connections that last are watched from their fourth packet on, which spares the many that have none.
+const watched_packets = 4;
+redef ConnThreshold::generic_packet_thresholds += { watched_packets };
+
+event conn_generic_packet_threshold_crossed(c: connection, threshold: count) &priority=-10
 	{
-	if ( ! exporting )
+	if ( ! exporting || threshold != watched_packets )
 		return;
 
 	# The framework's own function costs 14 us, and is only needed where others watch this connection, too.
@@ -582,7 +599,7 @@ event zeek_init() &priority=3
 
 	# Without a proxy there is nothing to shard over.
 	if ( |lanes| == 0 )
-		lanes["all"] = Lane($name="all", $topic=topic_prefix + "rows/all/");
+		lanes["all"] = only_lane;
 	}
 
 event zeek_init()

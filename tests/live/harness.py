@@ -127,9 +127,9 @@ class Live:
         command = ["zeek", "-C", f"--pseudo-realtime={speed:g}", "-r", str(capture), str(shared_folder("zeek-scripts"))]
         return self._start([*command, str(script)], logs, env | ({"PYAD_WAIT": "1"} if wait else {}), logs / "out")
 
-    def bridge(self, *sets: str, port: int | None = None) -> subprocess.Popen[bytes]:
+    def bridge(self, *sets: str, port: int | None = None, scheme: str = "ws") -> subprocess.Popen[bytes]:
         self._n += 1
-        command = [sys.executable, "-m", "pyad", "run", "--url", f"ws://127.0.0.1:{port or self.port}"]
+        command = [sys.executable, "-m", "pyad", "run", "--url", f"{scheme}://127.0.0.1:{port or self.port}"]
         for one in (
             f"bridge.secret_file={self.folder / 'secret'}",
             f"bridge.state_file={self.folder / 'state'}",

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import signal
+import subprocess
 import time
 
 import pytest
@@ -50,6 +51,27 @@ def test_a_scan_becomes_a_notice_and_nothing_is_lost(live):
     all_told(live, capture, rows)
     assert rows["exported"] == capture.connections and rows["dropped"] == 0
     assert any("state=new" in n["sub"] and n["src"] == "10.0.0.99" for n in of_type(live, "PyAD::Recon"))
+
+
+def test_over_tls_both_sides_show_certificates(live):
+    make = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2"
+    for name in ("zeek", "bridge"):
+        names = ["-subj", f"/CN={name}", "-addext", "subjectAltName=IP:127.0.0.1"]
+        files = ["-keyout", f"{name}.key", "-out", f"{name}.pem"]
+        subprocess.run([*make.split(), *names, *files], cwd=live.folder, check=True, capture_output=True)
+    ours, theirs = live.folder / "bridge", live.folder / "zeek"
+    settings = f"""redef PyAD::listen_tls = [$cert_file="{theirs}.pem", $key_file="{theirs}.key",
+        $enable_peer_verification=T, $ca_file="{ours}.pem"];"""
+    capture = Capture().steady(50, 6).scan(1, 99, 60)
+    zeek = live.zeek(capture.write(live.folder / "pcap"), settings)
+    live.bridge(f"bridge.tls_ca={theirs}.pem", scheme="wss")
+    until(lambda: "cannot_connect" in live.said(1))
+    live.bridge(f"bridge.tls_ca={theirs}.pem", f"bridge.tls_cert={ours}.pem", f"bridge.tls_key={ours}.key",
+                "bridge.state_file=none", scheme="wss")  # fmt: skip
+    rows = live.rows(zeek)
+    all_told(live, capture, rows)
+    assert rows["exported"] == capture.connections and rows["dropped"] == 0
+    assert " connected " not in live.said(1) and " connected " in live.said(2)
 
 
 def test_a_killed_bridge_comes_back_and_goes_on(live):

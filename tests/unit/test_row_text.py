@@ -10,6 +10,7 @@ LINE = (
     "1700000000.123456 Cabc 10.0.0.1 40000 10.0.0.2 80 tcp http 0.5 100 2000 SF ShADadFf 5 300 6 2300 0 T F "
     "02:00:00:00:00:01 - 7 0"
 )
+COUNTED = " -1,-1,?,-1,-1,-1,-1,-1,-1,-1,-1,-1,-1,-1"
 
 
 def decode(*texts):
@@ -18,7 +19,7 @@ def decode(*texts):
 
 
 def test_a_row():
-    rows, decoder = decode(LINE + " 0=3 13=1")
+    rows, decoder = decode(LINE + " 3,-1,-1,-1,-1,-1,-1,-1,-1,-1,-1,-1,-1,1")
     assert next(rows.records()) == {
         "ts": 1700000000.123456, "uid": "Cabc", "id.orig_h": "10.0.0.1", "id.orig_p": 40000, "id.resp_h": "10.0.0.2",
         "id.resp_p": 80, "proto": "tcp", "service": "http", "duration": 0.5, "orig_bytes": 100, "resp_bytes": 2000,
@@ -55,8 +56,14 @@ def test_times_are_those_of_conn_log():
     assert rows.number("duration")[0] == 0.000012
 
 
+def test_one_number_is_the_weirds():
+    rows, decoder = decode(LINE + " 2", LINE)
+    np.testing.assert_array_equal(rows.number("weirds"), [2, np.nan])
+    assert "requests" not in rows.columns and not decoder.bad
+
+
 def test_counters_are_unset_where_a_row_has_none():
-    rows, _ = decode(LINE, LINE + " 2=5", LINE)
+    rows, _ = decode(LINE, LINE + COUNTED.replace("?", "5"), LINE)
     np.testing.assert_array_equal(rows.number("requests"), [np.nan, 5, np.nan])
     assert "weirds" not in rows.columns
 
@@ -66,13 +73,15 @@ BAD = [
     " ",
     LINE[:-2],
     LINE + " ",
-    LINE + " 14=1",
-    LINE + " 1=1 1=2",
-    LINE + " 1=",
-    LINE + " 1=-1",
-    LINE + " 1=1.5",
-    LINE + " x=1",
-    LINE + " 1=9999999999999999",
+    LINE + COUNTED.replace("?", "1,1"),
+    LINE + COUNTED.replace(",?", ""),
+    LINE + COUNTED.replace("?", ""),
+    LINE + COUNTED.replace("?", "-2"),
+    LINE + COUNTED.replace("?", "1.5"),
+    LINE + COUNTED.replace("?", "9999999999999999"),
+    LINE + " -1",
+    LINE + " 1.5",
+    LINE + " x",
     LINE + " more",
     LINE.replace(" ", "  ", 1),
     LINE.replace("1700000000.123456", "-"),
@@ -100,8 +109,8 @@ def test_a_bad_row_is_left_out_alone_and_counted(bad):
 
 def test_all_bad_rows_at_once():
     decoder = RowDecoder()
-    rows = decoder.decode([*BAD, LINE + " 3=3", *BAD], "zeek")
-    assert len(rows) == 1 and rows.number("error_replies")[0] == 3
+    rows = decoder.decode([*BAD, LINE + COUNTED.replace("?", "3"), *BAD], "zeek")
+    assert len(rows) == 1 and rows.number("requests")[0] == 3
     assert sum(decoder.bad.values()) == 2 * len(BAD)
     assert len(decoder.decode(BAD, "zeek")) == 0
     assert len(decoder.decode([], "zeek")) == 0
