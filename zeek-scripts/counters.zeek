@@ -56,8 +56,8 @@ export {
 		weirds: int &default=0;
 	};
 
-	## The counters of a connection as the row has them: all between commas, or the weirds alone where nothing else
-	## was counted. Empty where nothing is counted at all.
+	## The counters of a connection as the row has them, after a blank: all between commas, or the weirds alone where
+	## nothing else was counted. Empty where nothing is counted at all.
 	global counters_of: function(c: connection): string;
 }
 
@@ -126,12 +126,12 @@ function counters_of(c: connection): string
 
 	# Weirds are always looked for, so none is a number.
 	if ( ! c?$pyad_counts )
-		return "0";
+		return " 0";
 
 	local k = c$pyad_counts;
-	return cat_sep(",", "", k$auth_failures, k$auth_successes, k$requests, k$error_replies, k$dns_queries, k$dns_nxdomain,
-	               k$dns_longest_qname, k$tls_version, k$tls_invalid, k$mqtt_publishes, k$mqtt_refused, k$ics_writes,
-	               k$ics_exceptions, k$weirds);
+	return " " + cat_sep(",", "", k$auth_failures, k$auth_successes, k$requests, k$error_replies, k$dns_queries,
+	                     k$dns_nxdomain, k$dns_longest_qname, k$tls_version, k$tls_invalid, k$mqtt_publishes,
+	                     k$mqtt_refused, k$ics_writes, k$ics_exceptions, k$weirds);
 	}
 
 event zeek_init()

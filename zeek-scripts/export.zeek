@@ -18,8 +18,14 @@ export {
 	## Rows to a batch at most.
 	const batch_rows = 100 &redef;
 
-	## The longest a row waits for others to make a batch.
+	## The longest a row waits for others to make a batch while there are few.
 	option flush_interval = 25msec;
+
+	## The longest a row waits while more than ``busy_rate`` come: sending costs by the batch, so waiting pays then.
+	option busy_flush_interval = 100msec;
+
+	## Rows a second from which on a node counts as busy.
+	option busy_rate = 60.0;
 
 	## Batches on their way to the bridge at most, whatever the bridge grants; it acknowledges up to eight at once, so
 	## fewer than that make it slow.
@@ -70,8 +76,9 @@ export {
 		credit: count &default=0;
 		## Rows not yet in a batch.
 		buffer: vector of string &default=vector();
-		## Whether a timer will flush the buffer.
+		## Whether a timer will flush the buffer; how long it runs.
 		timed: bool &default=F;
+		wait: interval &default=0secs;
 		## Batches not acknowledged, by their number.
 		batches: table[count] of Batch &default=table();
 		## The newest batch; the newest sent in this session; all up to ``floor`` are acknowledged.
@@ -217,11 +224,12 @@ event PyAD::flush_timer(name: string)
 	# Behind batches that wait for credit a small one would only wait as well; many small ones cost the bridge dear.
 	if ( lane$sent < lane$seq )
 		{
-		schedule flush_interval { PyAD::flush_timer(name) };
+		schedule lane$wait { PyAD::flush_timer(name) };
 		return;
 		}
 
 	lane$timed = F;
+	lane$wait = |lane$buffer| > busy_rate * interval_to_double(lane$wait) ? busy_flush_interval : flush_interval;
 	flush_buffer(lane);
 	}
 
@@ -254,7 +262,11 @@ function put(lane: Lane, row: string)
 	else if ( ! lane$timed && ! replaying )
 		{
 		lane$timed = T;
-		schedule flush_interval { PyAD::flush_timer(lane$name) };
+
+		if ( lane$wait == 0secs )
+			lane$wait = flush_interval;
+
+		schedule lane$wait { PyAD::flush_timer(lane$name) };
 		}
 	}
 
@@ -299,7 +311,7 @@ function state_of(c: connection): string
 # The services Zeek confirmed, and what only we recognise.
 function service_of(c: connection): string
 	{
-	local own = |c$service| > 0 ? to_lower(join_string_set(c$service, ",")) : "";
+	local own = to_lower(join_string_set(c$service, ","));
 	local extra = extra_service(c);
 	return extra == "" ? own : ( own == "" ? extra : own + "," + extra );
 	}
@@ -311,11 +323,13 @@ function pack(c: connection, partial: count): string
 	local r = c$resp;
 	local i = c$conn;
 	local row: string;
+	# Most connections have none, and a call costs more than looking.
+	local service = |c$service| > 0 || c?$pyad_service ? service_of(c) : "";
 
 	# One cat_sep() builds the row for a third of what fmt() takes. This is the usual row: everything is known.
 	if ( c$duration > 0secs && i?$conn_state && i?$local_orig && o?$num_pkts && o?$l2_addr && ! c?$vlan && partial == 0 )
 		row = cat_sep(" ", "-", c$start_time, c$uid, id$orig_h, port_to_count(id$orig_p), id$resp_h,
-		              port_to_count(id$resp_p), get_port_transport_proto(id$resp_p), service_of(c),
+		              port_to_count(id$resp_p), get_port_transport_proto(id$resp_p), service,
 		              interval_to_double(c$duration), o$size, r$size, i$conn_state, c$history, o$num_pkts,
 		              o$num_bytes_ip, r$num_pkts, r$num_bytes_ip, i$missed_bytes, i$local_orig, i$local_resp,
 		              o$l2_addr, r?$l2_addr ? r$l2_addr : "", "", 0);
@@ -358,14 +372,13 @@ function pack(c: connection, partial: count): string
 			vlan = c$vlan;
 
 		row = cat_sep(" ", "-", c$start_time, c$uid, id$orig_h, port_to_count(id$orig_p), id$resp_h,
-		              port_to_count(id$resp_p), get_port_transport_proto(id$resp_p), service_of(c), duration, orig_bytes,
+		              port_to_count(id$resp_p), get_port_transport_proto(id$resp_p), service, duration, orig_bytes,
 		              resp_bytes, partial == 0 && i?$conn_state ? i$conn_state : state_of(c), c$history, orig_pkts,
 		              orig_ip_bytes, resp_pkts, resp_ip_bytes, i$missed_bytes, local_orig, local_resp,
 		              o?$l2_addr ? o$l2_addr : "", r?$l2_addr ? r$l2_addr : "", vlan, partial);
 		}
 
-	local counted = counters_of(c);
-	return counted == "" ? row : row + " " + counted;
+	return c?$pyad_counts || ! count_applications ? row + counters_of(c) : row + " 0";
 	}
 
 @if ( ! Cluster::is_enabled() || Cluster::local_node_type() == Cluster::WORKER )
@@ -375,7 +388,17 @@ function export_row(c: connection, partial: count)
 	{
 	local lane = shard_over_proxies ? lane_of(c$id$orig_h) : only_lane;
 
-	if ( ( lane$held < max_backlog || has_room(lane) ) && hook export_policy(c, partial) )
+	if ( ( lane$held >= max_backlog && ! has_room(lane) ) || ! hook export_policy(c, partial) )
+		return;
+
+	# put(), without what a call costs, where no batch is complete and the timer runs.
+	if ( lane$timed && |lane$buffer| + 1 < batch_rows )
+		{
+		lane$buffer += pack(c, partial);
+		++lane$held;
+		++lane$exported;
+		}
+	else
 		put(lane, pack(c, partial));
 	}
 
