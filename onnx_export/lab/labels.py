@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from .scenario import Attack
 
 INTERNET = list(INTERNET_NETS)
+RELAYING = ": poisoning and relaying"  # ends the detail of what a man in the middle passes on unchanged
 _CLASSES = ["benign", "flood", "recon", "brute_force", "web_attack", "spoofing", "c2", "exfiltration", "exploit",
             "background"]  # fmt: skip
 
@@ -54,7 +55,7 @@ def rules(
         own = {"host": sources, **window, "label": "background", "detail": "the attacker's own errands"}
         if attack.shape == "relay":  # whoever believed a forged name comes even after the attack
             return [{"orig": targets, "resp": sources, "not_proto": "icmp", **since, **what}, *in_the_middle, own]
-        poison = {"label": "spoofing", "detail": f"{attack.detail}: poisoning and relaying"}
+        poison = {"label": "spoofing", "detail": attack.detail + RELAYING}
         changed = {**attack.match, **window, **what}
         return [{"host": targets, "l2": macs, **changed}, {"orig": sources, **changed},
                 {"proto": "arp", "l2": macs, **window, **poison}, {"host": targets, "l2": macs, **window, **poison},

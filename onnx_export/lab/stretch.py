@@ -17,6 +17,8 @@ import numpy as np
 
 from pyad.flow.formats import PCAP_MAGICS
 
+# Ports of protocols whose connections stay open between messages; a silence in another's is the machine's, not a pause.
+STEADY = frozenset((502, 514, 1883, 1900, 2575, 5223, 5353, 5683, 5938, 8883, 47808))
 # s as recorded; longer silences of a responder, and of those who send datagrams, are pauses and not answers
 _PAUSE_S = 1.0
 _FIN, _SYN, _RST, _ACK = 1, 2, 4, 16
@@ -31,10 +33,11 @@ _CHUNK = 4096  # packets written at once
 class _Flow:
     """One conversation: who began it, when its last packet was and is now, and what each side has said."""
 
-    __slots__ = ("asked", "ends", "last", "now", "orig", "said", "syn")
+    __slots__ = ("asked", "ends", "last", "now", "orig", "said", "steady", "syn")
 
-    def __init__(self, orig: Any, syn: int | None) -> None:
+    def __init__(self, orig: Any, syn: int | None, steady: bool) -> None:
         self.orig = orig
+        self.steady = steady
         self.syn = syn  # sequence number of the SYN that began it
         self.last = self.now = 0  # ticks
         self.ends: list[int | None] = [None, None]  # TCP: sequence number after what each side has sent
@@ -42,14 +45,16 @@ class _Flow:
         self.said: bytes | None = None  # datagrams: the originator's last
 
 
-def stretch(pcap_in: Path, pcap_out: Path, factor: float, hold_s: float = 0.2) -> int:
+def stretch(pcap_in: Path, pcap_out: Path, factor: float, hold_s: float = 0.2, exchange_hold_s: float = 3.0) -> int:
     """Rewrite packet times `factor` times as slow; returns the number of packets.
 
     A flow (5-tuple; else a pair of MAC addresses) begins at t0 + factor · (t − t0). In it a gap of at most `hold_s`
-    stays as it is. So does a longer one that is no pause: retransmissions, repeated SYNs, acknowledgements, and answers
-    to what was asked. A gap that new payload, FIN or RST of the originator ends is a pause, and one over 1 s that the
-    responder ends unasked, or that the next datagram ends: that packet goes to its own t0 + factor · (t − t0), so that
-    all flows stay in step with each other. ICMP errors go with the packet that they quote.
+    stays as it is, or of at most `exchange_hold_s` where the protocol is not one of long sessions (STEADY): a busy
+    recorder makes a server slow to answer, and that must not become minutes. So does a longer one that is no pause:
+    retransmissions, repeated SYNs, acknowledgements, and answers to what was asked. A gap that new payload, FIN or RST
+    of the originator ends is a pause, and one over 1 s that the responder ends unasked, or that the next datagram ends:
+    that packet goes to its own t0 + factor · (t − t0), so that all flows stay in step with each other. ICMP errors go
+    with the packet that they quote.
 
     Raises ValueError for what is no Ethernet pcap. Memory: 24 bytes a packet, and the flows.
     """
@@ -66,18 +71,18 @@ def stretch(pcap_in: Path, pcap_out: Path, factor: float, hold_s: float = 0.2) -
             shutil.copyfile(pcap_in, pcap_out)
             return 0
         with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-            offsets, times = _new_times(data, order, int(per_second), factor, hold_s)
+            offsets, times = _new_times(data, order, int(per_second), factor, (hold_s, exchange_hold_s))
             if factor != 1:
                 _write(data, head, offsets, times, pcap_out, order, int(per_second))
     return len(offsets)
 
 
 def _new_times(
-    data: mmap.mmap, order: str, per_second: int, factor: float, hold_s: float
+    data: mmap.mmap, order: str, per_second: int, factor: float, holds_s: tuple[float, float]
 ) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
     """(offset of each packet record, its new time in ticks), in file order."""
     record = struct.Struct(order + "IIII").unpack_from
-    hold, pause, repeat = (round(s * per_second) for s in (hold_s, _PAUSE_S, _REPEAT_S))
+    steady_hold, hold, pause, repeat = (round(s * per_second) for s in (*holds_s, _PAUSE_S, _REPEAT_S))
     flows: dict[Any, _Flow] = {}  # one that is opened anew replaces the one before
     fragments: dict[bytes, Any] = {}
     offsets, times = array("q"), array("q")
@@ -98,17 +103,17 @@ def _new_times(
             opens = flags & (_SYN | _ACK) == _SYN
             known = flow is not None and not (opens and sequence != flow.syn)
             if not known:
-                flow = flows[key] = _Flow(sender, sequence if opens else None)
+                flow = flows[key] = _Flow(sender, sequence if opens else None, _is_steady(key))
             side = int(flow.orig != sender)
             speaks = _advance(flow, side, sequence, length, flags)
         else:
             proto, known, speaks = -1, flow is not None, True
             if not known:
-                flow = flows[key] = _Flow(sender, None)
+                flow = flows[key] = _Flow(sender, None, _is_steady(key))
             side = int(flow.orig != sender)
         gap = tick - flow.last
         new = flow.now + gap if known else on_time
-        if known and speaks and gap > hold:
+        if known and speaks and gap > (steady_hold if flow.steady else hold):
             if side == 1:
                 is_pause = gap > pause and not flow.asked
             elif proto == _TCP:
@@ -127,6 +132,13 @@ def _new_times(
         times.append(new)
         at += 16 + captured
     return np.frombuffer(offsets, np.int64), np.frombuffer(times, np.int64)
+
+
+def _is_steady(key: Any) -> bool:
+    """Whether one end of the flow has a port of STEADY; flows without ports have pauses of any length."""
+    if not isinstance(key, tuple) or len(key) != 3 or key[2] not in (_TCP, _UDP):
+        return True
+    return any(int.from_bytes(end[-2:]) in STEADY for end in key[:2])
 
 
 def _advance(flow: _Flow, side: int, sequence: int, length: int, flags: int) -> bool:

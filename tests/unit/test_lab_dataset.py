@@ -92,7 +92,7 @@ def test_a_sound_recording_is_consistent(tmp_path: Path, capsys: pytest.CaptureF
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"attacks": (ATTACK, ATTACK | {"detail": "never ran"})}, "never ran) has no connection"),
+        ({"attacks": (ATTACK, ATTACK | {"label": "c2", "detail": "never ran"})}, "never ran) has no connection"),
         ({"orig": "10.0.0.0/24"}, "3 connections are labelled as an attack that does not explain them"),
     ],
 )

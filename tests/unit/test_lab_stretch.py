@@ -13,6 +13,7 @@ from pyad.flow.capture import read_packets
 from tests.packets import MAC_A, START, A, B, Talk, arp, ether, icmp, ip, pcap, tcp_segment, udp
 
 HTTP = {"sport": 40000, "dport": 80}
+HL7 = {"sport": 40000, "dport": 2575}
 
 
 def times(tmp_path: Path, packets: list[tuple[float, bytes]], factor: float = 10, nano: bool = False) -> list[float]:
@@ -26,12 +27,18 @@ def times(tmp_path: Path, packets: list[tuple[float, bytes]], factor: float = 10
 
 
 def test_pauses_of_a_connection_grow_and_its_exchanges_do_not(tmp_path: Path) -> None:
-    talk = Talk(**HTTP).open()  # 0, 0.01, 0.02
+    talk = Talk(**HL7).open()  # 0, 0.01, 0.02
     talk.o("PA", 10, after=0.01).r("PA", 20, after=0.5)  # an answer that takes its time: 0.03, 0.53
     talk.o("PA", 11, after=2.0).r("PA", 21, after=0.1)  # a pause of 2 s: at 2.53 of the recording
     talk.r("PA", 22, after=3.0)  # the server speaks unasked, at 5.63
     talk.o("A", after=0.05).o("FA", after=1.0)  # 5.68, 6.68
     assert times(tmp_path, talk.packets) == [0, 0.01, 0.02, 0.03, 0.53, 25.3, 25.4, 56.3, 56.35, 66.8]
+
+
+def test_short_silences_where_nobody_pauses_are_the_machines(tmp_path: Path) -> None:
+    talk = Talk(**HTTP).open().o("PA", 10, after=0.5).r("PA", 20, after=2.0)  # 0.52, 2.52
+    talk.o("FA", after=2.5).r("FA", after=3.5)  # 5.02; 8.52, after more than 3 s and unasked
+    assert times(tmp_path, talk.packets) == [0, 0.01, 0.02, 0.52, 2.52, 5.02, 85.2]
 
 
 def test_flows_begin_at_their_scheduled_time(tmp_path: Path) -> None:
