@@ -95,28 +95,45 @@ function plus(counter: int, more: count): int
 function count_requests(c: connection, n: count)
 	{
 	local k = counts(c);
-	k$requests = plus(k$requests, n);
+	k$requests = k$requests < 0 ? n : k$requests + n;
 	}
 
 # A request, or an answer that may be an error, of a protocol that has both.
 function request(c: connection)
 	{
 	local k = counts(c);
-	k$requests = plus(k$requests, 1);
-	k$error_replies = plus(k$error_replies, 0);
+	k$requests = k$requests < 0 ? 1 : k$requests + 1;
+
+	if ( k$error_replies < 0 )
+		k$error_replies = 0;
 	}
 
 function count_reply(c: connection, is_error: bool)
 	{
 	local k = counts(c);
-	k$error_replies = plus(k$error_replies, is_error ? 1 : 0);
+
+	if ( k$error_replies < 0 )
+		k$error_replies = 0;
+
+	if ( is_error )
+		++k$error_replies;
 	}
 
 function login(c: connection, failed: bool, done: bool)
 	{
 	local k = counts(c);
-	k$auth_failures = plus(k$auth_failures, failed ? 1 : 0);
-	k$auth_successes = plus(k$auth_successes, done ? 1 : 0);
+
+	if ( k$auth_failures < 0 )
+		k$auth_failures = 0;
+
+	if ( k$auth_successes < 0 )
+		k$auth_successes = 0;
+
+	if ( failed )
+		++k$auth_failures;
+
+	if ( done )
+		++k$auth_successes;
 	}
 
 function counters_of(c: connection): string

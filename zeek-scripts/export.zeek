@@ -323,8 +323,8 @@ function pack(c: connection, partial: count): string
 	local r = c$resp;
 	local i = c$conn;
 	local row: string;
-	# Most connections have none, and a call costs more than looking.
-	local service = |c$service| > 0 || c?$pyad_service ? service_of(c) : "";
+	# A call costs more than looking whether it is needed.
+	local service = c?$pyad_service ? service_of(c) : ( |c$service| > 0 ? to_lower(join_string_set(c$service, ",")) : "" );
 
 	# One cat_sep() builds the row for a third of what fmt() takes. This is the usual row: everything is known.
 	if ( c$duration > 0secs && i?$conn_state && i?$local_orig && o?$num_pkts && o?$l2_addr && ! c?$vlan && partial == 0 )
