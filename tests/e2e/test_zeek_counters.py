@@ -58,10 +58,13 @@ def zeek(tmp_path, packets, exporting="T", more=""):
     lines = [line.split("|") for line in done.stdout.splitlines()]
     rows = []
     for _, port, service, text in (line for line in lines if line[0] == "ROW"):
-        indexes = [int(pair.partition("=")[0]) for pair in text.split()]
-        assert indexes == sorted(set(indexes))
-        assert text == "".join(f" {pair}" for pair in text.split())
-        counts = {NAMES[i]: int(pair.partition("=")[2]) for i, pair in zip(indexes, text.split(), strict=True)}
+        if text == "":
+            rows.append((int(port), service, {}))
+            continue
+        values = text.removeprefix(" ").split(",")
+        assert text[0] == " " and len(values) in (1, len(NAMES))
+        names = NAMES if len(values) > 1 else NAMES[-1:]  # one number: weirds alone
+        counts = {name: int(value) for name, value in zip(names, values, strict=True) if value != "-1"}
         rows.append((int(port), service, counts))
     return rows, [tuple(line[1:]) for line in lines if line[0] == "ARP"]
 
