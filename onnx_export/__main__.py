@@ -1,16 +1,12 @@
-"""`python -m onnx_export`: rows from recordings, train a bundle, evaluate one."""
+"""`python -m onnx_export`: train a bundle, evaluate one."""
 
 from __future__ import annotations
 
 import argparse
-import gzip
 import hashlib
-import json
 import logging
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from onnx_export.data import HERE, Split, labelled_files, load, registry
 
@@ -21,9 +17,6 @@ SUMS = "SHA256SUMS"
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m onnx_export", description="Train and measure pyad's models.")
     commands = parser.add_subparsers(dest="command", required=True)
-    rows = commands.add_parser("rows", help="labelled rows from recorded captures and their label files")
-    rows.add_argument("recordings", type=Path, help="folder of NAME.pcap with NAME.labels.yaml")
-    rows.add_argument("--out", type=Path, default=LAB_ROWS, help="folder for NAME.jsonl.gz and SHA256SUMS")
     train = commands.add_parser("train", help="train, calibrate, evaluate and write a bundle")
     train.add_argument("--out", type=Path, required=True, help="bundle folder, such as models/hospital")
     train.add_argument("--version", default="0.1.0")
@@ -42,46 +35,8 @@ def main() -> int:
     """Run; errors in the data end in a traceback, which is what a developer wants here."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     args = _parser().parse_args()
-    if args.command == "rows":
-        return _rows(args.recordings, args.out)
     split = load([LAB_ROWS, *args.data])
     return _train(args, split) if args.command == "train" else _evaluate(args.bundle, split)
-
-
-def _rows(recordings: Path, out: Path) -> int:
-    out.mkdir(parents=True, exist_ok=True)
-    sums = []
-    for path in sorted(recordings.glob("*.pcap")):
-        target = out / f"{path.stem}.jsonl.gz"
-        count = 0
-        # mtime 0 and no name in the header: the same recordings give the same bytes.
-        with target.open("wb") as raw, gzip.GzipFile(fileobj=raw, mode="wb", filename="", mtime=0) as file:
-            for record in _labelled(path):
-                file.write(json.dumps(record, separators=(",", ":")).encode() + b"\n")
-                count += 1
-        logging.info("%s: %d rows", target, count)
-        sums.append(f"{_sha256(path)}  {path.name}\n")
-    (out / SUMS).write_text("".join(sums))
-    return 0
-
-
-def _labelled(path: Path) -> Iterator[dict[str, Any]]:
-    from onnx_export.label import load_rules
-    from pyad.flow.options import FlowOptions
-    from pyad.sources.base import ReadReport
-    from pyad.sources.pcap import read_captures
-
-    label = load_rules(path.with_suffix(".labels.yaml"))
-    for rows in read_captures([path], ReadReport(), FlowOptions()):
-        for record in rows.records():
-            name, detail = label(record)
-            yield {
-                **record,
-                "capture": f"lab/{path.name}",
-                "label": name,
-                "label_detail": detail,
-                "label_source": "rule",
-            }
 
 
 def _sha256(path: Path) -> str:

