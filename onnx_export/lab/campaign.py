@@ -93,8 +93,8 @@ def _finish(out: Path, recording: Recording) -> bool:
     if recording.scenario == "day":
         from .stretch import stretch
 
-        whole = out / f".{recording.title}.stretched"
-        stretch(capture, whole, recording.haste)
-        whole.rename(capture)
+        recorded = capture.with_suffix(".recorded")  # kept: stretching cannot be undone
+        capture.rename(recorded)
+        stretch(recorded, capture, recording.haste)
     (out / f"{recording.title}.done").touch()
     return True
