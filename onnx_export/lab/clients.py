@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from . import habits
 from .context import ask
-from .plan import PASSWORD, USER, ZONE
+from .plan import PASSWORD, TLS_PORTS, USER, ZONE
 
 if TYPE_CHECKING:
     from .context import Context
@@ -28,7 +28,7 @@ SSH = ["-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "
 def fetch(ctx: Context, address: str, port: int, paths: list[str], headers: dict[str, str] | None = None) -> None:
     """GET some paths over one connection (TLS on 443); failures are silent, as in a browser tab."""
     made: http.client.HTTPConnection
-    if port == 443:
+    if port in TLS_PORTS:
         made = http.client.HTTPSConnection(address, port, timeout=6, context=ssl._create_unverified_context())
     else:
         made = http.client.HTTPConnection(address, port, timeout=6)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from .bounds import MAX_PACKETS, spread, tool
 from .context import question
-from .plan import ZONE
+from .plan import TLS_PORTS, ZONE
 
 if TYPE_CHECKING:
     from .context import Context
@@ -35,7 +35,7 @@ def page_flood(
     quiet = ssl._create_unverified_context()
 
     def one(target: str) -> None:
-        made = (http.client.HTTPSConnection(target, port, timeout=5, context=quiet) if port == 443
+        made = (http.client.HTTPSConnection(target, port, timeout=5, context=quiet) if port in TLS_PORTS
                 else http.client.HTTPConnection(target, port, timeout=5))  # fmt: skip
         with contextlib.closing(made), contextlib.suppress(http.client.HTTPException):
             for _ in range(per_connection):
@@ -58,7 +58,7 @@ def slow_http(
     port: int = 80,
 ) -> None:
     """slowhttptest: headers (H) or bodies (B) that never end, answers (X) that are read byte by byte."""
-    scheme = "https" if port == 443 else "http"
+    scheme = "https" if port in TLS_PORTS else "http"
     window = ["-w", "10", "-y", "60", "-n", "4", "-z", "8", "-k", "2"] if mode == "X" else []
     for target in targets:
         tool(ctx, ["slowhttptest", f"-{mode}", "-c", str(min(connections, 2000)), "-r", str(rate), "-i", str(interval),

@@ -13,7 +13,7 @@ from urllib.parse import urlencode
 
 from .bounds import MAX_SECONDS, addresses, spread, tool, words
 from .clients import SSH
-from .plan import PASSWORD, USER
+from .plan import PASSWORD, TLS_PORTS, USER
 
 if TYPE_CHECKING:
     from .context import Context
@@ -195,7 +195,7 @@ def guess_http(
     def some(address: str, batch: list[tuple[str, str]]) -> None:
         made: http.client.HTTPConnection = (
             http.client.HTTPSConnection(address, port, timeout=6, context=ssl._create_unverified_context())
-            if port == 443
+            if port in TLS_PORTS
             else http.client.HTTPConnection(address, port, timeout=6)
         )
         with contextlib.closing(made), contextlib.suppress(http.client.HTTPException):

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from .context import ask
 from .impostor import mqtt_connect, mqtt_publish
 from .management import ping
+from .plan import TLS_PORTS
 from .timed import ask_udp, beats, say
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ def web_beacon(
             continue
         target = ctx.rng.choice(targets)
         made = (http.client.HTTPSConnection(target, port, timeout=5, context=ssl._create_unverified_context())
-                if port == 443 else http.client.HTTPConnection(target, port, timeout=5))  # fmt: skip
+                if port in TLS_PORTS else http.client.HTTPConnection(target, port, timeout=5))  # fmt: skip
         body = os.urandom(int(size * ctx.rng.uniform(0.5, 1.5))) if method == "POST" else None
         try:
             for number in range(1 + (ctx.rng.random() < task)):

@@ -18,7 +18,7 @@ from .clients import SSH
 from .context import ask
 from .impostor import mqtt_connect, mqtt_publish
 from .manipulation import image
-from .plan import PASSWORD, USER
+from .plan import PASSWORD, TLS_PORTS, USER
 from .timed import beats, say
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def drip(
 
     def one(target: str) -> None:
         made = (http.client.HTTPSConnection(target, port, timeout=20, context=ssl._create_unverified_context())
-                if port == 443 else http.client.HTTPConnection(target, port, timeout=20))  # fmt: skip
+                if port in TLS_PORTS else http.client.HTTPConnection(target, port, timeout=20))  # fmt: skip
         body = _bytes(ctx, kilobytes)
         try:
             made.request(method, "/api/put", base64.b64encode(body) if encode else body)

@@ -10,6 +10,7 @@ from .roles import DEVICES, ROLES, SEGMENTS, Task
 USER, PASSWORD = "imaging", "Kreuzgang-77"
 ZONE = "stmary.example"
 TRIES = (2, 3, 6)
+TLS_PORTS = (443, 8443, 9443)  # web servers and their clients speak TLS there, on every other port they do not
 _NAMES = "news mail cdn update weather maps bank shop video wiki portal radio".split()
 _DOCUMENTATION = ("198.51.100", "203.0.113", "192.0.2")  # RFC 5737: what stands for the internet
 

@@ -18,8 +18,10 @@ from . import (
     management,
     manipulation,
     medical,
+    neighbours,
     nuisance,
     outside,
+    partners,
     phones,
     printing,
     recon,
@@ -36,7 +38,7 @@ from . import (
 )
 
 EVERYDAY = (servers, web, clients, medical, management, rest, coap, bacnet, video, printing, shares, remote, updates,
-            mail, nuisance, phones, outside)  # fmt: skip
+            mail, nuisance, neighbours, partners, phones, outside)  # fmt: skip
 ATTACKS = (attacks, standins, recon, guessing, floods, web_attacks, spoofing, impostor, implants,
            leaks, manipulation)  # fmt: skip
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from .attacks import MAX_PACKETS
 from .clients import fetch
 from .context import question
+from .plan import TLS_PORTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -112,7 +113,7 @@ def upload(ctx: Context, targets: list[str], port: int = 443, megabytes: float =
 
     for _ in range(pieces):
         made = (http.client.HTTPSConnection(targets[0], port, timeout=30, context=ssl._create_unverified_context())
-                if port == 443 else http.client.HTTPConnection(targets[0], port, timeout=30))  # fmt: skip
+                if port in TLS_PORTS else http.client.HTTPConnection(targets[0], port, timeout=30))  # fmt: skip
         try:
             made.request("POST", "/api/put", os.urandom(int(megabytes * 1_000_000 / pieces)))
             made.getresponse().read()

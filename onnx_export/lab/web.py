@@ -11,7 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, unquote, unquote_plus
 
-from .plan import PASSWORD, USER
+from .plan import PASSWORD, TLS_PORTS, USER
 from .servers import tls_context
 
 if TYPE_CHECKING:
@@ -118,7 +118,7 @@ def http_server(ctx: Context, port: int) -> None:
     """HTTP, or HTTPS on port 443."""
     _Handler.page_limit = max(500, int(24_000 * ctx.plan.volume))
     server = _Server(("", port), _Handler)
-    server.tls = tls_context(ctx) if port == 443 else None
+    server.tls = tls_context(ctx) if port in TLS_PORTS else None
     threading.Thread(target=server.serve_forever, daemon=True).start()
     while time.time() < ctx.end:
         time.sleep(1)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote, urlencode
 
 from .bounds import addresses, spread, tool
+from .plan import TLS_PORTS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -63,7 +64,7 @@ def _send(
     quiet = ssl._create_unverified_context()
 
     def some(address: str, batch: list[Request]) -> None:
-        made = (http.client.HTTPSConnection(address, port, timeout=6, context=quiet) if port == 443
+        made = (http.client.HTTPSConnection(address, port, timeout=6, context=quiet) if port in TLS_PORTS
                 else http.client.HTTPConnection(address, port, timeout=6))  # fmt: skip
         with contextlib.closing(made), contextlib.suppress(http.client.HTTPException):
             for method, path, body, headers in batch:
@@ -193,7 +194,7 @@ def inject_sql(
     seconds: float = 90,
 ) -> None:  # fmt: skip
     """sqlmap with these flags against a page with a parameter."""
-    scheme = "https" if port == 443 else "http"
+    scheme = "https" if port in TLS_PORTS else "http"
     for target in targets:
         tool(ctx, ["sqlmap", "-u", f"{scheme}://{target}:{port}{path}", "--batch", "--flush-session",
                    "--disable-coloring", "--output-dir", str(ctx.work / f"sqlmap.{ctx.host.name}"), *flags.split()],
