@@ -55,9 +55,16 @@ def hydra(
 def hping(
     ctx: Context, targets: list[str], flags: str, count: int = 5000, interval_us: int = 500, port: int = 0
 ) -> None:
-    """A packet flood with hping3, at most MAX_PACKETS and never faster than MIN_INTERVAL_US."""
+    """A packet flood with hping3, at most MAX_PACKETS and never faster than MIN_INTERVAL_US.
+
+    Where the flags do not say otherwise it counts up from a port in its host's own range, not from hping3's 1024 to
+    3024, which nobody else uses.
+    """
     count, interval = min(count, MAX_PACKETS), max(interval_us, MIN_INTERVAL_US)
     where = ["-p", str(port)] if port else []
+    if "-s" not in flags.split() and "-1" not in flags.split():
+        low, high = map(int, ctx.host.ports.split())
+        where += ["-s", str(ctx.rng.randint(low, max(low, high - count)))]
     for target in targets:
         ctx.command(["hping3", "-q", "-c", str(count), "-i", f"u{interval}", *where, *flags.split(), target], 90)
 

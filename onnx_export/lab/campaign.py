@@ -13,6 +13,7 @@ from .catalog import BY_CLASS
 
 _DAYS = {"train": 2, "validation": 1, "test": 3}  # benign days of each group
 _PER_CLASS = {"train": 3, "validation": 1, "test": 2}
+_MORE = {"validation": {"web_attack": 1, "flood": 1}}  # recordings beside those
 _CAMPAIGNS = {"train": 4, "validation": 1, "test": 1}
 _FIRST_SEED = {"train": 100, "validation": 400, "test": 700}
 DAY_HASTE, DAY_SECONDS = 144.0, 600.0  # twenty-four hours in ten minutes
@@ -46,6 +47,7 @@ def recordings() -> list[Recording]:
             (_DAYS[group], "day", DAY_HASTE, DAY_SECONDS),
             *((_PER_CLASS[group], label, 0.0, ATTACK_SECONDS) for label in BY_CLASS),
             (_CAMPAIGNS[group], "campaign", 0.0, ATTACK_SECONDS),
+            *((more, label, 0.0, ATTACK_SECONDS) for label, more in _MORE.get(group, {}).items()),
         ):
             for _ in range(count):
                 title = f"{name.replace('_', '-')}-{seed}"

@@ -55,7 +55,9 @@ def partner(ctx: Context, period: float = 240) -> None:
     One in eight goes wrong: to an address where nobody is, or broken off.
     """
     kinds = ctx.rng.choices(list(FAR), [_OFTEN.get(kind, 1) for kind in FAR], k=4)
-    known = [(kind, ctx.rng.choice(FAR[kind]), ctx.rng.choice(ctx.plan.internet)) for kind in kinds]
+    # the last addresses are the attackers': what goes there from a host that was taken over is labelled as theirs
+    honest = ctx.plan.internet[:-5]
+    known = [(kind, ctx.rng.choice(FAR[kind]), ctx.rng.choice(honest)) for kind in kinds]
     period, jitter = habits.around(ctx, period, 1.5), ctx.rng.choice([0.05, 0.3, 0.8])
     while ctx.pause(period, jitter):
         kind, port, address = ctx.rng.choice(known)

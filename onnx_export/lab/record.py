@@ -153,7 +153,10 @@ def record(
     running = _attack(plan, planned.attacks, (begin, end), on_event)
     on_event("over", at=time.time())
     said = capture.stop()
-    found = [rule for r in running
+    # the first rule that matches a connection names it: those that leave the port open come last
+    open_ = [r.attack.shape == "direct" and bool(r.attack.match) and "resp_port" not in r.attack.match for r in running]
+    exact_first = [r for _, r in sorted(zip(open_, running, strict=True), key=lambda pair: pair[0])]
+    found = [rule for r in exact_first
              for rule in labels.rules(r.attack, plan, r.by, r.targets, r.start, r.end or time.time())]  # fmt: skip
     labels.write(out / f"{title}.labels.yaml", f"{title}.pcap", found, clean=not running)
     _write_hosts(out / f"{title}.hosts.tsv", plan, running)
