@@ -11,7 +11,7 @@ from pathlib import Path
 
 from .catalog import BY_CLASS
 
-_DAYS = {"train": 2, "validation": 1, "test": 3}  # benign days of each group
+_DAYS = {"train": 2, "validation": 1, "test": 2}  # benign days of each group
 _PER_CLASS = {"train": 3, "validation": 1, "test": 2}
 _MORE = {"validation": {"web_attack": 1, "flood": 1}}  # recordings beside those
 _CAMPAIGNS = {"train": 4, "validation": 1, "test": 1}

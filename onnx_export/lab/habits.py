@@ -27,6 +27,7 @@ _CIPHERS = (
     "ECDHE-ECDSA-AES128-GCM-SHA256",
     "ECDHE+AES:!SHA1",
 )
+_SPARE_HASTE = 12.0  # from which on `rarer` is
 _WALL_RATE = 20.0  # packets a second of one media stream on the machine's own clock, at most
 
 
@@ -38,6 +39,11 @@ def compress(ctx: Context) -> float:
 def beat(ctx: Context, rate: float) -> float:
     """Real-life seconds between packets of a stream: in compressed days streams thin out, or they would drown all."""
     return max(1 / rate, compress(ctx) / _WALL_RATE)
+
+
+def rarer(ctx: Context, period: float) -> float:
+    """A period for what is there to be everywhere: in compressed days it comes less often, or it would drown all."""
+    return period * max(1.0, compress(ctx) / _SPARE_HASTE)
 
 
 def some(ctx: Context, *roles: str) -> Host | None:

@@ -58,7 +58,7 @@ def partner(ctx: Context, period: float = 240) -> None:
     # the last addresses are the attackers': what goes there from a host that was taken over is labelled as theirs
     honest = ctx.plan.internet[:-5]
     known = [(kind, ctx.rng.choice(FAR[kind]), ctx.rng.choice(honest)) for kind in kinds]
-    period, jitter = habits.around(ctx, period, 1.5), ctx.rng.choice([0.05, 0.3, 0.8])
+    period, jitter = habits.around(ctx, habits.rarer(ctx, period), 1.5), ctx.rng.choice([0.05, 0.3, 0.8])
     while ctx.pause(period, jitter):
         kind, port, address = ctx.rng.choice(known)
         if ctx.rng.random() < 0.12:
@@ -198,7 +198,7 @@ def _echo(ctx: Context, address: str, port: int) -> None:
 def long_names(ctx: Context, period: float = 600) -> None:
     """A virus scanner or mail filter asks the resolver for signatures of what it sees, TXT and A, in bursts."""
     server = ctx.plan.one("dns").ip
-    period, kinds = habits.around(ctx, period, 1.6), ctx.rng.choice([[16], [1], [1, 28], [16, 1]])
+    period, kinds = habits.around(ctx, habits.rarer(ctx, period), 1.6), ctx.rng.choice([[16], [1], [1, 28], [16, 1]])
     while ctx.pause(period, 0.9):
         for _ in range(ctx.rng.randint(1, 14)):
             ask(server, _long(ctx), ctx.rng.choice(kinds), ctx.rng, 1.0)
@@ -215,7 +215,7 @@ def pages(ctx: Context) -> list[tuple[Host, int]]:
 def device_pages(ctx: Context, period: float = 120) -> None:
     """Someone, or a program, who looks at devices' own pages: a page or a burst of them, on whatever port it is."""
     known = pages(ctx)
-    likes = ctx.rng.sample(known, min(len(known), ctx.rng.randint(8, 20)))
+    likes, period = ctx.rng.sample(known, min(len(known), ctx.rng.randint(8, 20))), habits.rarer(ctx, period)
     while ctx.pause(period, 0.8):
         host, port = ctx.rng.choice(likes)
         for _ in range(ctx.rng.choice([1, 1, 2, 4])):
@@ -236,6 +236,7 @@ def port_checks(ctx: Context, period: float = 5, closed: float = 0.3) -> None:
     inventories that want to know.
     """
     hosts = [h for h in ctx.plan.hosts if h.role not in ("attacker", "internet") and h is not ctx.host]
+    period = habits.rarer(ctx, period)
     while ctx.pause(period, 0.5):
         host = ctx.rng.choice(hosts)
         open_ = [*management.SERVICES.get(host.role, []), *(p for h, p in pages(ctx) if h is host)]

@@ -32,7 +32,7 @@ def _pages(*ports: int) -> tuple[Task, ...]:
 _SSH: Task = ("sshd", {})
 _SNMP: Task = ("snmpd", {})
 _HOUSE: tuple[Task, ...] = (
-    ("boot", {}), ("ntp_client", {"period": 1024}), ("syslog_client", {"period": 300}), ("reboot", {"period": 43_200}),
+    ("boot", {}), ("ntp_client", {"period": 1024}), ("syslog_client", {"period": 500}), ("reboot", {"period": 43_200}),
 )  # fmt: skip
 # What attacks need on the internet: command servers and drops, see outside.py.
 _OUTSIDE: tuple[Task, ...] = (
