@@ -39,9 +39,10 @@ class RowDecoder:
             texts = self._only(texts, [t.isascii() and t.isprintable() for t in texts], "not printable ASCII")
         cores, tails = list(texts), [""] * len(texts)
         for i, text in enumerate(cores):
-            if text.count(" ") == _WIDTH:
-                cores[i], _, tail = text.rpartition(" ")
-                tails[i] = tail or " "  # a blank at the end is no counter
+            n_counters = text.count(" ") + 1 - _WIDTH
+            if n_counters in (1, len(COUNTERS)):
+                cores[i] = text.rsplit(" ", n_counters)[0]
+                tails[i] = text[len(cores[i]) + 1 :] or " "  # a blank at the end is no counter
         sound = [t.count(" ") == _WIDTH - 1 and "  " not in t and t[0] != " " != t[-1] for t in cores]
         if not all(sound):
             cores, tails = self._only(cores, sound, "not the columns of a row"), _kept(tails, sound)
@@ -83,19 +84,19 @@ def _kept(items: Sequence[Any], sound: Sequence[bool]) -> list[Any]:
 
 
 _COUNT = rf"\d{{1,{_DIGITS}}}"
-_ALL_COUNTERS = re.compile(rf"(-1|{_COUNT})(,(-1|{_COUNT})){{{len(COUNTERS) - 1}}}", re.ASCII)
+_ALL_COUNTERS = re.compile(rf"(-1|{_COUNT})( (-1|{_COUNT})){{{len(COUNTERS) - 1}}}", re.ASCII)
 _NONE = (np.nan,) * len(COUNTERS)
 
 
 def _counters(tail: str) -> tuple[float, ...] | None:
     """Every counter's value, NaN where unset; None for a text that is none of ours.
 
-    All of them between commas (-1: unset), or weirds alone, or nothing.
+    All of them with blanks between (-1: unset), or weirds alone, or none ("-", or nothing).
     """
-    if not tail:
+    if tail in ("", "-"):
         return _NONE
     if _ALL_COUNTERS.fullmatch(tail):
-        return tuple(np.nan if text == "-1" else float(text) for text in tail.split(","))
+        return tuple(np.nan if text == "-1" else float(text) for text in tail.split(" "))
     return (*_NONE[1:], float(tail)) if re.fullmatch(_COUNT, tail, re.ASCII) else None
 
 

@@ -29,7 +29,7 @@ def row_texts(rows: Rows) -> list[str]:
         parts = [_value(f, column[at]) for f, column in columns]
         counted = ["-1" if np.isnan(column[at]) else str(int(column[at])) for column in counters]
         if any(text != "-1" for text in counted[:-1]):
-            parts.append(",".join(counted))
+            parts += counted
         elif counted[-1] != "-1":
             parts.append(counted[-1])  # weirds alone
         texts.append(" ".join(parts))

@@ -20,6 +20,9 @@ export {
 # when the young one is full it becomes the old one, and what was in the old one alone is forgotten.
 global young_claims: table[count, addr] of string;
 global old_claims: table[count, addr] of string;
+# Address → the MAC that claimed it last, in whatever VLAN: nearly every message says just that again, and is done with.
+# Holds no more than the young generation.
+global latest_claims: table[addr] of string;
 
 event zeek_init()
 	{
@@ -27,10 +30,8 @@ event zeek_init()
 		disable_event_group("pyad-arp");
 	}
 
-function claims(address: addr, sender: string)
+function claims(address: addr, mac: string)
 	{
-	local mac = to_lower(sender);
-
 	# A probe claims nothing.
 	if ( ! exporting || address == 0.0.0.0 || mac == "00:00:00:00:00:00" || mac == "" )
 		return;
@@ -51,28 +52,27 @@ function claims(address: addr, sender: string)
 			{
 			old_claims = young_claims;
 			young_claims = table();
+			latest_claims = table();
 			}
-
-		young_claims[vlan, address] = mac;
 		}
 
-	if ( known == mac )
-		return;
-
 	young_claims[vlan, address] = mac;
+	latest_claims[address] = mac;
 
-	if ( known != "" )
+	if ( known != "" && known != mac )
 		event PyAD::address_changed(network_time(), address, mac, known);
 	}
 
 event arp_request(mac_src: string, mac_dst: string, SPA: addr, SHA: string, TPA: addr, THA: string) &group="pyad-arp"
 	{
-	claims(SPA, SHA);
+	if ( SPA !in latest_claims || latest_claims[SPA] != SHA )
+		claims(SPA, SHA);
 	}
 
 event arp_reply(mac_src: string, mac_dst: string, SPA: addr, SHA: string, TPA: addr, THA: string) &group="pyad-arp"
 	{
-	claims(SPA, SHA);
+	if ( SPA !in latest_claims || latest_claims[SPA] != SHA )
+		claims(SPA, SHA);
 	}
 
 # Zeek calls neither a request nor a reply what claims one MAC and was sent by another: spoofing tools do that.

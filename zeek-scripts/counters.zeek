@@ -56,16 +56,16 @@ export {
 		weirds: int &default=0;
 	};
 
-	## The counters of a connection as the row has them, after a blank: all between commas, or the weirds alone where
-	## nothing else was counted. Empty where nothing is counted at all.
+	## The counters of a connection as the row has them: all of them, or ``no_counts``.
 	global counters_of: function(c: connection): string;
+
+	## What a row has where nothing was counted: no weirds, or, where nobody looks for any, nothing.
+	global no_counts = "0";
 }
 
 redef record connection += {
 	## What was counted so far.
 	pyad_counts: Counters &optional;
-	## Whether the latest HTTP request carried credentials.
-	pyad_credentials: bool &optional;
 };
 
 # No certificate, bad, unsupported, revoked, expired, unknown; unknown authority (RFC 8446, 6.2).
@@ -90,6 +90,16 @@ function counts(c: connection): Counters
 function plus(counter: int, more: count): int
 	{
 	return counter < 0 ? more : counter + more;
+	}
+
+# From here on requests and errors are numbers.
+function start_requests(k: Counters)
+	{
+	if ( k$requests < 0 )
+		k$requests = 0;
+
+	if ( k$error_replies < 0 )
+		k$error_replies = 0;
 	}
 
 function count_requests(c: connection, n: count)
@@ -138,24 +148,23 @@ function login(c: connection, failed: bool, done: bool)
 
 function counters_of(c: connection): string
 	{
-	if ( ! count_applications )
-		return "";
-
-	# Weirds are always looked for, so none is a number.
 	if ( ! c?$pyad_counts )
-		return " 0";
+		return no_counts;
 
 	local k = c$pyad_counts;
-	return " " + cat_sep(",", "", k$auth_failures, k$auth_successes, k$requests, k$error_replies, k$dns_queries,
-	                     k$dns_nxdomain, k$dns_longest_qname, k$tls_version, k$tls_invalid, k$mqtt_publishes,
-	                     k$mqtt_refused, k$ics_writes, k$ics_exceptions, k$weirds);
+	return cat_sep(" ", "", k$auth_failures, k$auth_successes, k$requests, k$error_replies, k$dns_queries, k$dns_nxdomain,
+	               k$dns_longest_qname, k$tls_version, k$tls_invalid, k$mqtt_publishes, k$mqtt_refused, k$ics_writes,
+	               k$ics_exceptions, k$weirds);
 	}
 
 event zeek_init()
 	{
 	# Unlike @if, this sees a redef that comes after this file is loaded; Zeek then makes no such events for us at all.
 	if ( ! count_applications )
+		{
 		disable_event_group("pyad-counters");
+		no_counts = "-";
+		}
 	}
 
 event conn_weird(name: string, c: connection, addl: string, source: string) &group="pyad-counters"
@@ -174,13 +183,16 @@ event dns_message(c: connection, is_orig: bool, msg: dns_msg, len: count) &group
 	if ( ! exporting )
 		return;
 
-	local k = counts(c);
+	# counts(), without what a call costs: these come more often than all others.
+	if ( ! c?$pyad_counts )
+		c$pyad_counts = Counters();
+
+	local k = c$pyad_counts;
 
 	if ( k$dns_queries < 0 )
 		{
 		k$dns_queries = k$dns_nxdomain = k$dns_longest_qname = 0;
-		k$requests = plus(k$requests, 0);
-		k$error_replies = plus(k$error_replies, 0);
+		start_requests(k);
 		}
 
 	if ( ! msg$QR )
@@ -280,6 +292,13 @@ event ssh_auth_successful(c: connection, auth_method_none: bool) &group="pyad-co
 
 # HTTP
 
+# From here on a web session's requests, errors and logins are numbers.
+function start_http(k: Counters)
+	{
+	start_requests(k);
+	k$auth_failures = k$auth_successes = 0;
+	}
+
 event http_request(c: connection, method: string, original_URI: string, unescaped_URI: string, version: string)
 	&group="pyad-counters"
 	{
@@ -288,22 +307,10 @@ event http_request(c: connection, method: string, original_URI: string, unescape
 
 	local k = counts(c);
 
-	if ( k$requests < 0 || k$auth_failures < 0 )
-		{
-		request(c);
-		login(c, F, F);
-		}
-	else
-		++k$requests;
+	if ( k$auth_failures < 0 )
+		start_http(k);
 
-	c$pyad_credentials = F;
-	}
-
-# Not c$http$username: that knows Basic alone.
-event http_header(c: connection, is_orig: bool, name: string, value: string) &group="pyad-counters"
-	{
-	if ( is_orig && exporting && ( name == "AUTHORIZATION" || name == "PROXY-AUTHORIZATION" ) )
-		c$pyad_credentials = T;
+	++k$requests;
 	}
 
 event http_reply(c: connection, version: string, code: count, reason: string) &group="pyad-counters"
@@ -311,10 +318,21 @@ event http_reply(c: connection, version: string, code: count, reason: string) &g
 	if ( ! exporting )
 		return;
 
-	count_requests(c, 0);
-	count_reply(c, code >= 400);
-	login(c, code == 401 || code == 403 || code == 407,
-	      code / 100 == 2 && c?$pyad_credentials && c$pyad_credentials);
+	local k = counts(c);
+
+	if ( k$auth_failures < 0 )
+		start_http(k);
+
+	if ( code >= 400 )
+		{
+		++k$error_replies;
+
+		if ( code == 401 || code == 403 || code == 407 )
+			++k$auth_failures;
+		}
+	# Basic authentication alone: to look at every header for the other schemes costs more than all else here.
+	else if ( code / 100 == 2 && c?$http && c$http?$username )
+		++k$auth_successes;
 	}
 
 # Protocols with reply codes like FTP's
@@ -392,8 +410,7 @@ function count_mqtt(c: connection, asked: count, published: count, denied: count
 	if ( k$mqtt_publishes < 0 )
 		{
 		k$mqtt_publishes = k$mqtt_refused = 0;
-		k$requests = plus(k$requests, 0);
-		k$error_replies = plus(k$error_replies, 0);
+		start_requests(k);
 		}
 
 	k$requests += asked;
@@ -696,8 +713,7 @@ function ics_counts(c: connection): Counters
 	if ( k$ics_writes < 0 )
 		{
 		k$ics_writes = k$ics_exceptions = 0;
-		k$requests = plus(k$requests, 0);
-		k$error_replies = plus(k$error_replies, 0);
+		start_requests(k);
 		}
 
 	return k;
@@ -708,10 +724,9 @@ event modbus_message(c: connection, headers: ModbusHeaders, is_orig: bool) &grou
 	if ( ! exporting )
 		return;
 
-	local k = ics_counts(c);
-
 	if ( is_orig )
 		{
+		local k = ics_counts(c);
 		++k$requests;
 
 		if ( headers$function_code in modbus_writes )

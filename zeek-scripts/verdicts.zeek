@@ -125,8 +125,10 @@ const protocols: table[string] of transport_proto = {
 
 const states = set("new", "update", "closed");
 
-# What one line of a verdict looks like. Every field is bounded, so no check is left for later but the values' ranges.
-const line_form = /[0-9]{1,11}\.[0-9]{6}\t[-0-9A-Za-z]{1,40}\t[0-9A-Fa-f.:]{2,45}\t[0-9]{1,5}\t[0-9A-Fa-f.:]{2,45}\t[0-9]{1,5}\t[a-z0-9_]{2,20}\t(-|[0-9]{1,5})\t[a-z0-9_]{2,20}\t[a-z]{3,6}\t[-0-9a-z]{1,60}\t[0-9a-z]{1,40}\t[0-9]{1,15}\t[ -~]{1,256}\t[ -~]{1,1500}/;
+# What one line of a verdict looks like. How long its fields may be is looked at one by one: a pattern with large counts
+# takes Zeek most of a second to make ready, and no packet is read meanwhile.
+const line_form = /[0-9]+\.[0-9]+\t[-0-9A-Za-z]+\t[0-9A-Fa-f.:]+\t[0-9]+\t[0-9A-Fa-f.:]+\t[0-9]+\t[a-z0-9_]+\t(-|[0-9]+)\t[a-z0-9_]+\t[a-z]+\t[-0-9a-z]+\t[0-9a-z]+\t[0-9]+\t[ -~]+\t[ -~]+/;
+const longest = vector(18, 40, 45, 5, 45, 5, 20, 5, 20, 6, 60, 40, 15, 256, 1500);
 
 # On every node: the manager writes it, but the file is the logger's.
 event zeek_init() &priority=5
@@ -191,11 +193,17 @@ function parse(line: string): Info
 
 function is_valid(line: string): bool
 	{
-	if ( line_form != line )
+	# No line that is any good is longer; a pattern is not to be matched against whatever comes.
+	if ( |line| > 2500 || line_form != line )
 		return F;
 
 	local f = split_string(line, /\t/);
-	return |f| == 15 && f[8] in type_of && f[9] in states && is_valid_ip(f[2]) && is_valid_ip(f[4]) &&
+
+	for ( i, n in longest )
+		if ( |f[i]| > n )
+			return F;
+
+	return f[8] in type_of && f[9] in states && is_valid_ip(f[2]) && is_valid_ip(f[4]) &&
 	       to_count(f[3]) <= 65535 && to_count(f[5]) <= 65535;
 	}
 

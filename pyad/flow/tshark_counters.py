@@ -4,7 +4,7 @@ Pure: tshark's fields of a frame in (name → list of texts, as its `ek` output 
 are chosen by whoever sent the packet, so they only ever become numbers or are compared with fixed words.
 
 What the names alone do not say: `tls_version` is the number on the wire (0x0303 → 771 is TLS 1.2, 0xfefd →
-65277 DTLS 1.2), and for HTTP a success is a 2xx answer to a request that carried credentials.
+65277 DTLS 1.2), and for HTTP a success is a 2xx answer to a request with Basic credentials.
 """
 
 from __future__ import annotations
@@ -161,7 +161,8 @@ def _http(facts: AppFacts, fields: Fields, _from_orig: bool, _ts: float) -> None
     facts.confirm("http")
     facts.add("requests", requests)
     if requests:
-        facts.memory["http"] = "http_authorization" in fields or "http_proxy_authorization" in fields
+        said = (*fields.get("http_authorization", ()), *fields.get("http_proxy_authorization", ()))
+        facts.memory["http"] = any(text[:6].lower() == "basic " for text in said)
     facts.add("error_replies", sum(c >= 400 for c in codes))
     facts.add("auth_failures", sum(c in (401, 403, 407) for c in codes))
     facts.add("auth_successes", sum(200 <= c < 300 for c in codes) if facts.memory.get("http") else 0)

@@ -47,10 +47,16 @@ def parse_count(text: str, largest: float = MAX_COUNT) -> float:
     return value
 
 
+_TRANSPORTS = ("tcp", "udp", "icmp", "unknown")
+
+
 def parse_port(text: str) -> float:
-    """A port, or an ICMP type or code: 0 to 65535."""
+    """A port, or an ICMP type or code: 0 to 65535; also with its transport, as Zeek prints ports (`80/tcp`)."""
+    number, slash, transport = text.partition("/")
     try:
-        return parse_count(text, MAX_PORT)
+        if slash and transport not in _TRANSPORTS:
+            raise ValueError
+        return parse_count(number, MAX_PORT)
     except ValueError:
         raise ValueError("is not a port") from None
 

@@ -1,6 +1,6 @@
 """What the package costs Zeek: with the package and a reading bridge against bare Zeek, in interleaved pairs.
 
-    python -m tests.bench.zeek_cost CAPTURE [--pairs 20] [--no-bridge] [--instructions]
+    python -m tests.bench.zeek_cost CAPTURES [--pairs 20] [--no-bridge] [--instructions]
 
 For whoever has a Zeek. The bridge here only reads and answers, so that Zeek's own cost is what is measured; Zeek waits
 for it at the start and is not slowed down after. With --no-bridge nobody connects: what the package costs then.
@@ -24,10 +24,13 @@ import tempfile
 import threading
 import time
 from contextlib import suppress
+from operator import itemgetter
 from pathlib import Path
 
 from tqdm import tqdm
 
+from pyad.errors import InputError
+from pyad.flow.capture import read_packets
 from pyad.link import Link, LinkSettings
 from pyad.paths import shared_folder
 
@@ -41,13 +44,21 @@ event zeek_init() {{ suspend_processing(); }}
 event PyAD::hello(schema: string, lane: string, session: string, window: count, counter: count, mac: string)
 	&priority=-5
 	{{ if ( ! begun ) {{ begun = T; continue_processing(); }} }}
-event Pcap::file_done(path: string) {{ terminate(); }}
-event zeek_done()
+# The reader answers eight batches at once.
+function finish() {{ if ( ended && PyAD::lanes["all"]$sent == PyAD::lanes["all"]$seq && PyAD::lanes["all"]$in_flight < 8 ) terminate(); }}
+hook PyAD::batch_acked(lane: PyAD::Lane, seq: count) &priority=-5 {{ finish(); }}
+event Pcap::file_done(path: string) {{ ended = T; PyAD::flush_buffer(PyAD::lanes["all"]); finish(); }}
+event zeek_done() &priority=-5
 	{{
 	local lane = PyAD::lanes["all"];
 	print fmt("%d %d %d %d", lane$exported, lane$acked, lane$dropped, lane$seq);
 	}}
 """
+
+
+START, SPREAD_S, SPAN_S = 1_700_000_000.0, 60.0, 600.0
+ETHERNET = 1  # link type
+SILENCE = bytes(12) + b"\x88\xb5" + bytes(46)  # a frame of the EtherType for experiments (IEEE 802)
 
 
 class Meter:
@@ -61,7 +72,7 @@ class Meter:
         """What the command took, and what it printed."""
         counted = folder / "counted"
         if self.instructions:
-            command = ["valgrind", "--tool=callgrind", f"--callgrind-out-file={counted}", *command]
+            command = ["valgrind", "--tool=callgrind", "--fair-sched=yes", f"--callgrind-out-file={counted}", *command]
         with (folder / "said").open("w+") as said:
             process = subprocess.Popen(command, cwd=folder, env=env, stdout=said, stderr=subprocess.DEVNULL)
             _, status, usage = os.wait4(process.pid, 0)
@@ -103,6 +114,36 @@ def read_rows(port: int, secret: str, beat_s: float, stop: threading.Event) -> N
                 frames += link.done(work, (), time.monotonic())
 
 
+def overlay(captures: list[Path], copy: Path) -> Path:
+    """The first ten minutes of all captures laid over one another, their starts spread over a minute.
+
+    Another ten follow in silence, so that connections end as in life and not with Zeek: those that end with Zeek get
+    into conn.log, but no bridge is sent them any more. What is not Ethernet is left out.
+    """
+    packets: list[tuple[float, int, bytes]] = []
+    for i, capture in enumerate(captures):
+        late, first = START + i * SPREAD_S / len(captures), None
+        with suppress(InputError):  # some are cut short; what can be read counts
+            for link_type, batch in read_packets(capture):
+                for ts, length, data in batch if link_type == ETHERNET else ():
+                    first = ts if first is None else first
+                    if 0 <= ts - first < SPAN_S:
+                        packets.append((ts - first + late, length, data))
+    packets.sort(key=itemgetter(0))
+    end = packets[-1][0] if packets else START
+    # Zeek ends at most 300 connections a packet; these are enough for 180,000.
+    packets += [(end + 400 + i / 3, len(SILENCE), SILENCE) for i in range(600)]
+    with copy.open("wb") as file:
+        file.write(pcap_header())
+        for ts, length, data in packets:
+            file.write(struct.pack("<IIII", int(ts), int(ts % 1 * 1e6), len(data), length) + data)
+    return copy
+
+
+def pcap_header() -> bytes:
+    return struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 262144, 1)
+
+
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -142,26 +183,32 @@ def interval(values: list[float], seed: int = 1) -> tuple[float, float]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("capture", type=Path)
+    parser.add_argument("captures", type=Path, nargs="+", help="captures, or folders of them: laid over one another")
     parser.add_argument("--pairs", type=int, default=20)
     parser.add_argument("--no-bridge", action="store_true")
     parser.add_argument("--instructions", action="store_true")
     arguments = parser.parse_args()
-    meter, bridge, capture = Meter(arguments.instructions), not arguments.no_bridge, arguments.capture.resolve()
+    meter, bridge = Meter(arguments.instructions), not arguments.no_bridge
+    captures = [
+        file
+        for path in arguments.captures
+        for file in (sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path])
+    ]
     with tempfile.TemporaryDirectory() as folder:
         empty = Path(folder) / "empty.pcap"
-        empty.write_bytes(struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 262144, 1))
+        empty.write_bytes(pcap_header())
+        capture = overlay(captures, Path(folder) / "overlay.pcap")
         starts = 1 if meter.instructions else 5
         start = statistics.median(bare(meter, empty) for _ in range(starts))
         start_more = statistics.median(with_package(meter, empty, bridge)[0] for _ in range(starts))
-    ratios, extra, alone, said = [], [], [], ""
-    for _ in tqdm(range(arguments.pairs), disable=not sys.stderr.isatty()):
-        without = bare(meter, capture) - start
-        package, said = with_package(meter, capture, bridge)
-        package -= start_more
-        ratios.append(package / without - 1)
-        extra.append(package - without)
-        alone.append(without)
+        ratios, extra, alone, said = [], [], [], ""
+        for _ in tqdm(range(arguments.pairs), disable=not sys.stderr.isatty()):
+            without = bare(meter, capture) - start
+            package, said = with_package(meter, capture, bridge)
+            package -= start_more
+            ratios.append(package / without - 1)
+            extra.append(package - without)
+            alone.append(without)
     more, low, high = (100 * ratio for ratio in (statistics.median(ratios), *interval(ratios)))
     print(f"bare Zeek           {statistics.median(alone):,.2f} {meter.unit}, and {start:,.2f} to start")
     print(f"with the package    {more:+.1f} % (95 % interval {low:+.1f} to {high:+.1f} %, {len(ratios)} pairs)")

@@ -58,11 +58,11 @@ def zeek(tmp_path, packets, exporting="T", more=""):
     lines = [line.split("|") for line in done.stdout.splitlines()]
     rows = []
     for _, port, service, text in (line for line in lines if line[0] == "ROW"):
-        if text == "":
+        if text == "-":
             rows.append((int(port), service, {}))
             continue
-        values = text.removeprefix(" ").split(",")
-        assert text[0] == " " and len(values) in (1, len(NAMES))
+        values = text.split(" ")
+        assert len(values) in (1, len(NAMES))
         names = NAMES if len(values) > 1 else NAMES[-1:]  # one number: weirds alone
         counts = {name: int(value) for name, value in zip(names, values, strict=True) if value != "-1"}
         rows.append((int(port), service, counts))
@@ -103,8 +103,8 @@ def test_dns(tmp_path):
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("scheme", ["Basic dTpw", "Bearer abc", 'Digest username="u"'])
-def test_http_success_needs_credentials_of_any_kind(tmp_path, scheme):
+@pytest.mark.parametrize(("scheme", "successes"), [("Basic dTpw", 1), ("Bearer abc", 0), ('Digest username="u"', 0)])
+def test_http_success_needs_basic_credentials(tmp_path, scheme, successes):
     def get(extra=b""):
         return b"GET / HTTP/1.1\r\nHost: h\r\n" + extra + b"\r\n"
 
@@ -117,7 +117,7 @@ def test_http_success_needs_credentials_of_any_kind(tmp_path, scheme):
         (True, get(login)), (False, answer(200)), (True, get()), (False, answer(200)), dport=80
     )  # fmt: skip
     assert counts(tmp_path, packets) == {
-        "requests": 4, "error_replies": 1, "auth_failures": 1, "auth_successes": 1
+        "requests": 4, "error_replies": 1, "auth_failures": 1, "auth_successes": successes
     }  # fmt: skip
 
 

@@ -75,13 +75,7 @@ class Capture:
             steps += [(b, a, 18, 0, 1, b""), (a, b, 16, 1, 1, b""), (a, b, 24, 1, 1, x), (b, a, 24, 1, 101, y)]
             steps += [(a, b, 17, 101, 101, b""), (b, a, 17, 101, 102, b""), (a, b, 16, 102, 102, b"")]
         for i, (s, d, flags, seq, ack, data) in enumerate(steps):
-            ports = (port, dport) if s == a else (dport, port)
-            segment = dpkt.tcp.TCP(sport=ports[0], dport=ports[1], flags=flags, seq=1000 + seq, data=data)
-            segment.ack = 1000 + ack if flags & 16 else 0
-            packet = dpkt.ip.IP(src=s, dst=d, p=6, ttl=64, data=segment)
-            packet.len = len(packet)
-            frame = dpkt.ethernet.Ethernet(src=b"\2\0" + s, dst=b"\2\0" + d, type=0x0800, data=packet)
-            self._packets.append((BEGIN + at + i * 0.003, bytes(frame)))
+            self._packet(at + i * 0.003, s, d, (port, dport) if s == a else (dport, port), flags, seq, ack, data)
 
     def steady(self, per_s: float, for_s: float) -> Capture:
         """Ordinary connections of 20 clients to 5 servers."""
@@ -95,12 +89,42 @@ class Capture:
             self.tcp(at + i / per_s, source, 1000 + i, 40_000 + i, dport=22, answered=False)
         return self
 
+    def lasting(self, at: float, src: int, port: int, every_s: float, for_s: float) -> Capture:
+        """One connection that stays open, with 20 bytes out and 10 back every now and then."""
+        self.connections += 1
+        a, b = bytes([10, 0, src >> 8, src & 255]), bytes([10, 1, 0, 250])
+        steps: list[tuple[float, bytes, bytes, int, int, int, bytes]] = [
+            (0.0, a, b, 2, 0, 0, b""), (0.003, b, a, 18, 0, 1, b""), (0.006, a, b, 16, 1, 1, b"")
+        ]  # fmt: skip
+        for i in range(int(for_s / every_s)):
+            out, back = 1 + 20 * i, 1 + 10 * i
+            steps.append((0.01 + i * every_s, a, b, 24, out, back, b"x" * 20))
+            steps.append((0.02 + i * every_s, b, a, 24, back, out + 20, b"y" * 10))
+            steps.append((0.03 + i * every_s, a, b, 16, out + 20, back + 10, b""))
+        for after, s, d, flags, seq, ack, data in steps:
+            self._packet(at + after, s, d, (port, 443) if s == a else (443, port), flags, seq, ack, data)
+        return self
+
+    def packets(self) -> list[tuple[float, bytes]]:
+        """(s since the beginning, frame), in order."""
+        return [(ts - BEGIN, frame) for ts, frame in sorted(self._packets, key=lambda p: p[0])]
+
     def write(self, path: Path) -> Path:
         with path.open("wb") as file:
             writer = dpkt.pcap.Writer(file)
-            for ts, frame in sorted(self._packets, key=lambda p: p[0]):
-                writer.writepkt(frame, ts)
+            for ts, frame in self.packets():
+                writer.writepkt(frame, BEGIN + ts)
         return path
+
+    def _packet(
+        self, at: float, s: bytes, d: bytes, ports: tuple[int, int], flags: int, seq: int, ack: int, data: bytes
+    ) -> None:
+        segment = dpkt.tcp.TCP(sport=ports[0], dport=ports[1], flags=flags, seq=1000 + seq, data=data)
+        segment.ack = 1000 + ack if flags & 16 else 0
+        packet = dpkt.ip.IP(src=s, dst=d, p=6, ttl=64, data=segment)
+        packet.len = len(packet)
+        frame = dpkt.ethernet.Ethernet(src=b"\2\0" + s, dst=b"\2\0" + d, type=0x0800, data=packet)
+        self._packets.append((BEGIN + at, bytes(frame)))
 
 
 class Live:
@@ -115,8 +139,12 @@ class Live:
         self._running: list[subprocess.Popen[bytes]] = []
         self._n = 0
 
-    def zeek(self, capture: Path, settings: str = "", speed: float = 1.0, wait: bool = True) -> subprocess.Popen[bytes]:
+    def replay(self, capture: Path, settings: str = "", speed: float = 1.0, wait: bool = True) -> subprocess.Popen[bytes]:
         """Start Zeek on a capture as if it happened now; wait: it begins when a bridge is there."""
+        return self.zeek([f"--pseudo-realtime={speed:g}", "-r", str(capture)], settings, wait)
+
+    def zeek(self, source: list[str], settings: str = "", wait: bool = False) -> subprocess.Popen[bytes]:
+        """Start Zeek on what its arguments `source` say."""
         logs = self.folder / "zeek"
         if logs.exists():
             logs = self.folder / "zeek2"
@@ -124,8 +152,13 @@ class Live:
         script = self.folder / "live.zeek"
         script.write_text(SCRIPT + settings)
         env = os.environ | {"PYAD_LISTEN_PORT": str(self.port), "PYAD_SECRET_FILE": str(self.folder / "secret")}
-        command = ["zeek", "-C", f"--pseudo-realtime={speed:g}", "-r", str(capture), str(shared_folder("zeek-scripts"))]
-        return self._start([*command, str(script)], logs, env | ({"PYAD_WAIT": "1"} if wait else {}), logs / "out")
+        command = ["zeek", "-C", *source, str(shared_folder("zeek-scripts")), str(script)]
+        return self._start(command, logs, env | ({"PYAD_WAIT": "1"} if wait else {}), logs / "out")
+
+    def connected(self) -> None:
+        """Wait until the first bridge and Zeek have found each other."""
+        until(lambda: " connected " in self.said())
+        time.sleep(1.5)  # a heartbeat
 
     def bridge(self, *sets: str, port: int | None = None, scheme: str = "ws") -> subprocess.Popen[bytes]:
         self._n += 1

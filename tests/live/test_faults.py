@@ -45,7 +45,7 @@ def of_type(live: Live, name: str) -> list[dict[str, str]]:
 
 def test_a_scan_becomes_a_notice_and_nothing_is_lost(live):
     capture = Capture().steady(50, 12).scan(2, 99, 60)
-    zeek = live.zeek(capture.write(live.folder / "pcap"))
+    zeek = live.replay(capture.write(live.folder / "pcap"))
     live.bridge()
     rows = live.rows(zeek)
     all_told(live, capture, rows)
@@ -63,7 +63,7 @@ def test_over_tls_both_sides_show_certificates(live):
     settings = f"""redef PyAD::listen_tls = [$cert_file="{theirs}.pem", $key_file="{theirs}.key",
         $enable_peer_verification=T, $ca_file="{ours}.pem"];"""
     capture = Capture().steady(50, 6).scan(1, 99, 60)
-    zeek = live.zeek(capture.write(live.folder / "pcap"), settings)
+    zeek = live.replay(capture.write(live.folder / "pcap"), settings)
     live.bridge(f"bridge.tls_ca={theirs}.pem", scheme="wss")
     until(lambda: "cannot_connect" in live.said(1))
     live.bridge(f"bridge.tls_ca={theirs}.pem", f"bridge.tls_cert={ours}.pem", f"bridge.tls_key={ours}.key",
@@ -76,7 +76,7 @@ def test_over_tls_both_sides_show_certificates(live):
 
 def test_a_killed_bridge_comes_back_and_goes_on(live):
     capture = Capture().steady(60, 24).scan(1, 99, 60).scan(16, 98, 60)
-    zeek = live.zeek(capture.write(live.folder / "pcap"), "redef PyAD::bridge_timeout = 2sec;")
+    zeek = live.replay(capture.write(live.folder / "pcap"), "redef PyAD::bridge_timeout = 2sec;")
     first = live.bridge("bridge.snapshot_interval_s=1")
     until(lambda: len(live.log("conn.log")) > 200, 40)
     first.send_signal(signal.SIGKILL)
@@ -94,7 +94,7 @@ def test_a_stopped_bridge_never_stalls_zeek(live):
     capture = Capture().steady(400, seconds + 8)
     settings = "redef PyAD::max_backlog = 1500; redef PyAD::bridge_timeout = 3sec;"
     began = time.monotonic()
-    zeek = live.zeek(capture.write(live.folder / "pcap"), settings)
+    zeek = live.replay(capture.write(live.folder / "pcap"), settings)
     bridge = live.bridge()
     until(lambda: len(live.log("conn.log")) > 300, 40)
     before = rss_kb(zeek)
@@ -128,7 +128,7 @@ def test_batches_that_come_twice_and_in_another_order_count_once(live):
         held.clear()
         return [frame, *late, frame] if seen["rows"] % 2 else [frame, *late]
 
-    zeek = live.zeek(capture.write(live.folder / "pcap"), "redef PyAD::resend_after = 3sec;")
+    zeek = live.replay(capture.write(live.folder / "pcap"), "redef PyAD::resend_after = 3sec;")
     between = Meddler(live.port, change)
     live.bridge(port=between.port)
     rows = live.rows(zeek)
@@ -143,8 +143,8 @@ def test_zeek_restarts_and_the_bridge_finds_it_again(live):
     capture = Capture().steady(50, 8).scan(1, 99, 60)
     pcap = capture.write(live.folder / "pcap")
     bridge = live.bridge()
-    live.rows(live.zeek(pcap))
-    live.zeek(pcap).wait(60)
+    live.rows(live.replay(pcap))
+    live.replay(pcap).wait(60)
     assert bridge.poll() is None
     assert live.said().count(" connected ") == 2
     for folder in ("zeek", "zeek2"):
@@ -160,7 +160,7 @@ def spoiled(verdicts: wire.Event, **changes: object) -> list[object]:
 
 def test_a_hostile_client_changes_nothing(live):
     capture = Capture().steady(100, 14).scan(1, 99, 60)
-    zeek = live.zeek(capture.write(live.folder / "pcap"))
+    zeek = live.replay(capture.write(live.folder / "pcap"))
     live.bridge()
     heard: list[wire.Event] = []
     line = "1700000000.000000\tC1\t10.9.9.9\t1\t10.9.9.8\t2\ttcp\t-\tc2\tnew\tforged-new-0\tforged\t5\tforged\tforged"

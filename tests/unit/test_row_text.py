@@ -10,7 +10,7 @@ LINE = (
     "1700000000.123456 Cabc 10.0.0.1 40000 10.0.0.2 80 tcp http 0.5 100 2000 SF ShADadFf 5 300 6 2300 0 T F "
     "02:00:00:00:00:01 - 7 0"
 )
-COUNTED = " -1,-1,?,-1,-1,-1,-1,-1,-1,-1,-1,-1,-1,-1"
+COUNTED = " -1 -1 ? -1 -1 -1 -1 -1 -1 -1 -1 -1 -1 -1"
 
 
 def decode(*texts):
@@ -19,7 +19,7 @@ def decode(*texts):
 
 
 def test_a_row():
-    rows, decoder = decode(LINE + " 3,-1,-1,-1,-1,-1,-1,-1,-1,-1,-1,-1,-1,1")
+    rows, decoder = decode(LINE + " 3 -1 -1 -1 -1 -1 -1 -1 -1 -1 -1 -1 -1 1")
     assert next(rows.records()) == {
         "ts": 1700000000.123456, "uid": "Cabc", "id.orig_h": "10.0.0.1", "id.orig_p": 40000, "id.resp_h": "10.0.0.2",
         "id.resp_p": 80, "proto": "tcp", "service": "http", "duration": 0.5, "orig_bytes": 100, "resp_bytes": 2000,
@@ -73,8 +73,8 @@ BAD = [
     " ",
     LINE[:-2],
     LINE + " ",
-    LINE + COUNTED.replace("?", "1,1"),
-    LINE + COUNTED.replace(",?", ""),
+    LINE + COUNTED.replace("?", "1 1"),
+    LINE + COUNTED.replace(" ?", ""),
     LINE + COUNTED.replace("?", ""),
     LINE + COUNTED.replace("?", "-2"),
     LINE + COUNTED.replace("?", "1.5"),

@@ -54,6 +54,8 @@ def test_http_success_needs_credentials():
     assert guessed.counters == {
         "weirds": 0, "requests": 2, "error_replies": 1, "auth_failures": 1, "auth_successes": 1
     }  # fmt: skip
+    token = run((TCP + "http", {**get, "http_authorization": "Bearer x"}, True), (TCP + "http", ok, False))
+    assert token.counters["auth_successes"] == 0
 
 
 @pytest.mark.parametrize(
