@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 from numpy.typing import NDArray
 
 from pyad.errors import PyadError, printable
 from pyad.features import FEATURE_HASH, FEATURES
 from pyad.onnx_check import MAX_BYTES, check_onnx
+from pyad.plain_yaml import read_table
 from pyad.verdict import ATTACK_CLASSES, CLASSES, Calibration, class_order
 
 FORMAT = 1
@@ -56,15 +56,6 @@ class Bundle:
         return f"{self.name}-{self.version}"
 
 
-class _PlainLoader(yaml.SafeLoader):
-    """YAML without aliases, with which a few bytes stand for gigabytes."""
-
-    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-        if self.check_event(yaml.AliasEvent):
-            raise yaml.YAMLError("aliases are not taken")
-        return super().compose_node(parent, index)
-
-
 def load_bundle(path: Path) -> Bundle:
     """Read and verify the bundle in folder `path`.
 
@@ -72,16 +63,7 @@ def load_bundle(path: Path) -> Bundle:
     classes, or unsafe to load (see onnx_check).
     """
     manifest = path / MANIFEST
-    try:
-        if manifest.stat().st_size > _MAX_MANIFEST_BYTES:
-            raise PyadError(f"{manifest}: more than {_MAX_MANIFEST_BYTES} bytes; this is no bundle manifest")
-        loaded = yaml.load(manifest.read_text(encoding="utf-8"), _PlainLoader)  # noqa: S506  (a SafeLoader)
-    except OSError as error:
-        raise PyadError(f"{manifest}: {error.strerror}; name a bundle folder (see: pyad model show)") from None
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise PyadError(f"{manifest}: not YAML: {printable(str(error).replace(chr(10), ' '), 120)}") from None
-    if not isinstance(loaded, dict):
-        raise PyadError(f"{manifest}: not a table of fields; get the bundle again from where it came")
+    loaded = read_table(manifest, _MAX_MANIFEST_BYTES, "bundle manifest", "name a bundle folder (see: pyad model show)")
     return _verify(path, manifest, loaded)
 
 
