@@ -17,6 +17,7 @@ from pyad.errors import PyadError, printable
 from pyad.features import FEATURE_HASH, FEATURES
 from pyad.onnx_check import MAX_BYTES, check_onnx
 from pyad.plain_yaml import read_table
+from pyad.reference import Reference
 from pyad.verdict import ATTACK_CLASSES, CLASSES, Calibration, class_order
 
 FORMAT = 1
@@ -33,7 +34,9 @@ class Bundle:
 
     thresholds: attack class → probability. novelty: calibration as in bundle.yaml. usual: float64 (features,), each
     feature's benign median as read, NaN where benign training rows never set it. min_conns: class → decided connections
-    before an incident's first notice. graphs: name → serialized ONNX.
+    before an incident's first notice. reference: what features and scores looked like where it was calibrated, None
+    where it does not say. detection: class → (threshold, share of the class's validation connections that reach it),
+    thresholds rising; empty where it does not say. graphs: name → serialized ONNX.
     """
 
     path: Path
@@ -46,6 +49,8 @@ class Bundle:
     min_conns: Mapping[str, int]
     novelty: Mapping[str, Any]
     usual: NDArray[np.float64]
+    reference: Reference | None
+    detection: Mapping[str, tuple[tuple[float, float], ...]]
     graphs: Mapping[str, bytes]
     sha256: Mapping[str, str]
     yaml: Mapping[str, Any]
@@ -119,10 +124,22 @@ def _verify(path: Path, manifest: Path, y: dict[str, Any]) -> Bundle:
         min_conns=min_conns,
         novelty=novelty,
         usual=usual,
+        reference=None if "reference" not in y else Reference.from_mapping(y["reference"], FEATURES, str(manifest)),
+        detection=_detection(manifest, y.get("detection", {})),
         graphs=graphs,
         sha256={name: entries[name]["sha256"] for name in GRAPHS},
         yaml=y,
     )
+
+
+def _detection(manifest: Path, value: Any) -> dict[str, tuple[tuple[float, float], ...]]:
+    try:
+        found = {name: tuple(sorted((float(t), float(share)) for t, share in value[name])) for name in value}
+    except (TypeError, ValueError, KeyError, OverflowError):
+        raise PyadError(f"{manifest}: field 'detection' must give each class pairs of threshold and share") from None
+    if not found.keys() <= set(ATTACK_CLASSES):
+        raise PyadError(f"{manifest}: field 'detection' names a class that there is not")
+    return found
 
 
 def _is_number(value: Any) -> bool:
