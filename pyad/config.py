@@ -198,7 +198,9 @@ class DriftSettings:
         DriftRules.window_h, _number(0, 10_000, "h"), "a window is at least so long, by the traffic's time; 0 for never"
     )
     min_rows: int = _setting(
-        DriftRules.min_rows, _number(100, 1e9, "connections", whole=True), "and has so many benign connections"
+        DriftRules.min_rows,
+        _number(100, 1e9, "connections", whole=True),
+        "and has so many connections of no known attack",
     )
     alarm_psi: float = _setting(
         DriftRules.alarm_psi, _number(0.01, 100), "population stability index from which a quantity has moved"

@@ -1,7 +1,8 @@
 """Drift: whether features and scores still look as they did where the thresholds were chosen. Pure, bounded.
 
-Windows of rows decided benign are compared with a reference by the population stability index over the reference's
-deciles: sum((p - q) * ln(p / q)); 0.1 is usually taken for a change worth watching, 0.25 for one worth acting on.
+Windows of rows that are no known attack are compared with a reference by the population stability index over the
+reference's deciles: sum((p - q) * ln(p / q)); 0.1 is usually taken for a change worth watching, 0.25 for one worth
+acting on.
 """
 
 from __future__ import annotations
@@ -16,20 +17,20 @@ from numpy.typing import NDArray
 from pyad.explain import digits, natural
 from pyad.reference import BINS, SCORES, Reference, bin_counts
 from pyad.row import Rows
-from pyad.verdict import Verdicts
+from pyad.verdict import NOVEL, Verdicts
 
 SHOWN = 5  # moves that are told
 UNSET = ".unset"  # after a name: it is how often the value is missing that has moved
 _SHARE_EPS = 1e-4
 _EVERY = 8  # one row of so many is looked at; which, depends on its number alone
 _BUFFER = 512  # rows looked at together
-_ENTER_SHARE, _LEAVE_SHARE = 0.10, 0.05  # of the features, moved by more than `alarm_psi`
+_ENTER_SHARE, _LEAVE_SHARE = 0.25, 0.15  # of the features, moved by more than `alarm_psi`
 _HASH = np.uint64(0x9E3779B97F4A7C15)
 
 
 @dataclass(frozen=True)
 class DriftRules:
-    """window_h: hours of the traffic's own time, and min_rows: rows decided benign, that a window has at least.
+    """window_h: hours of the traffic's own time, and min_rows: rows of no known attack, that a window has at least.
 
     alarm_psi: from here on a quantity has moved; clear_psi: below it the scores are as they were again.
     """
@@ -109,7 +110,8 @@ class DriftWatch:
 
     def see(self, rows: Rows, x: NDArray[Any], novelty: NDArray[Any], verdicts: Verdicts) -> None:
         """Take scored rows in order; x: (rows, features)."""
-        at = np.flatnonzero((verdicts.decision == 0) & ~verdicts.unscored)
+        # What is merely novel counts: traffic that has changed altogether would otherwise pass unseen.
+        at = np.flatnonzero(((verdicts.decision == 0) | (verdicts.decision == NOVEL)) & ~verdicts.unscored)
         if not len(at):
             return
         clock = np.maximum.accumulate(np.maximum(np.nan_to_num(rows.end_time()[at], nan=-np.inf), self._clock))

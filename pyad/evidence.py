@@ -18,7 +18,7 @@ from pyad.pipeline import hits_of
 from pyad.reference import Reference, make_reference
 from pyad.row import Rows, concat
 from pyad.tail import Sketch
-from pyad.verdict import Policy, Verdicts, decide
+from pyad.verdict import NOVEL, Policy, Verdicts, decide
 
 LOOSE = 0.1  # a row is kept where an attack class has at least this probability
 _NOVEL_SHARE = 0.03  # of each group, the oddest rows are kept
@@ -85,7 +85,7 @@ class Collector:
         self._draws: list[NDArray[np.uint64]] = []
         self._sampled = 0
         self._draw_below = np.iinfo(np.uint64).max
-        self._benign = 0
+        self._usual = 0
 
     @property
     def days(self) -> float:
@@ -128,8 +128,8 @@ class Collector:
         self._kept += len(at)
         if self.rows - self._looked_at >= _LOOK_EVERY or self._kept > _MAX_KEPT:
             self._thin_out()
-        benign = counted[verdicts.decision[counted] == 0]
-        self._draw(np.column_stack([x[benign], verdicts.score[benign], score[benign]]).astype(np.float32))
+        usual = counted[np.isin(verdicts.decision[counted], (0, NOVEL))]
+        self._draw(np.column_stack([x[usual], verdicts.score[usual], score[usual]]).astype(np.float32))
 
     def evidence(self) -> Evidence:
         """What was kept. Raises PyadError where there was nothing."""
@@ -139,9 +139,9 @@ class Collector:
         return self._parts[0]
 
     def reference(self, names: Sequence[str]) -> Reference:
-        """What features and scores looked like on rows decided benign; names: of the features and the scores."""
+        """What features and scores looked like on rows of no known attack; names: of the features and the scores."""
         self._shorten_sample()
-        return make_reference(self._sample[0], names, self._benign, self.days * 24.0)
+        return make_reference(self._sample[0], names, self._usual, self.days * 24.0)
 
     def _span_s(self) -> float:
         return self._clock - self._begun if np.isfinite(self._begun) else 0.0
@@ -178,8 +178,8 @@ class Collector:
 
     def _draw(self, values: NDArray[np.float32]) -> None:
         """Keep a uniform sample, the same whatever the batches: rows draw numbers by their place, the lowest stay."""
-        number = np.arange(self._benign, self._benign + len(values), dtype=np.uint64)
-        self._benign += len(values)
+        number = np.arange(self._usual, self._usual + len(values), dtype=np.uint64)
+        self._usual += len(values)
         mixed = (number + np.uint64(1)) * _HASH
         mixed = (mixed ^ (mixed >> np.uint64(29))) * _HASH
         keep = mixed < self._draw_below

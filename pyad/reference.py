@@ -20,7 +20,7 @@ _DIGITS = 7
 
 @dataclass(frozen=True)
 class Reference:
-    """How often each quantity fell where, on rows decided benign.
+    """How often each quantity fell where, on rows of no known attack.
 
     names: the quantities, features first, then SCORES. edges: float64 (quantities, BINS - 1), rising, inf where a
     quantity has fewer bins; a bin holds what is above its lower and up to its upper edge. shares: float64

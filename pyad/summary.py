@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from pyad import __version__
+from pyad.drift import Drift
+from pyad.drift import as_json as drift_json
 from pyad.errors import printable
 from pyad.explain import digits
 from pyad.notices import NOTICE_TYPES, SEVERITIES, Incident, who
@@ -26,7 +28,10 @@ _SHOWN_MESSAGES = 10
 
 @dataclass(frozen=True)
 class RunFacts:
-    """What was run: the inputs, the engine asked for, the bundle and the provider the session really uses."""
+    """What was run: the inputs, the engine asked for, the bundle and the provider the session really uses.
+
+    calibration: the site's file, "" for none; drift: None where there was too little to tell, or no reference.
+    """
 
     inputs: Sequence[Path]
     engine: str
@@ -35,6 +40,8 @@ class RunFacts:
     bundle_sha256: Mapping[str, str]
     provider: str
     wall_s: float
+    calibration: str = ""
+    drift: Drift | None = None
 
 
 def by_weight(incidents: Sequence[Incident]) -> list[Incident]:
@@ -54,6 +61,7 @@ def as_json(facts: RunFacts, report: ReadReport, pipeline: Pipeline) -> dict[str
             "name": facts.bundle_name,
             "version": facts.bundle_version,
             "sha256": dict(facts.bundle_sha256),
+            "calibration": printable(facts.calibration, 4096) or None,
         },
         "counts": {
             "files": report.files,
@@ -72,6 +80,7 @@ def as_json(facts: RunFacts, report: ReadReport, pipeline: Pipeline) -> dict[str
             "closed_early": tracker.closed_early,
             "notices": counts.notices,
         },
+        "drift": drift_json(facts.drift),
         "first_ts": _finite(counts.first_ts),
         "last_ts": _finite(counts.last_ts),
         "incidents": [_incident_json(i) for i in by_weight(tracker.finished)],
@@ -135,7 +144,22 @@ def _read(facts: RunFacts, report: ReadReport, pipeline: Pipeline) -> Iterator[s
     if report.skipped:
         yield from wrapped("Skipped  ", ", ".join(f"{printable(r)} ({n:,})" for r, n in _top(report.skipped)))
     where = facts.provider.removesuffix("ExecutionProvider")
-    yield f"Model    {facts.bundle_name} {facts.bundle_version} on the {where}"
+    site = f", calibrated by {printable(facts.calibration)}" if facts.calibration else ""
+    yield f"Model    {facts.bundle_name} {facts.bundle_version} on the {where}{site}"
+    yield from _drift(facts.drift)
+
+
+def _drift(drift: Drift | None) -> Iterator[str]:
+    if drift is None:
+        return
+    over = f"over {digits(drift.hours)} hours and {count_of(drift.rows, 'connection')} of no known attack"
+    if not drift.drifting:
+        yield f"Drift    none {over}"
+        return
+    what = f"{drift.moved_features} of {drift.features} features and scores (PSI {digits(drift.score_psi)}) have moved"
+    yield from wrapped("Drift    ", f"{what} from what the thresholds were chosen on, {over}")
+    for move in drift.moves:
+        yield f"         {move}"
 
 
 def _found(pipeline: Pipeline) -> Iterator[str]:

@@ -5,7 +5,7 @@ from pyad.drift import Drift, DriftRules, DriftWatch, stability_index
 from pyad.errors import PyadError
 from pyad.reference import SCORES, Reference, bin_counts, make_reference
 from pyad.row import Rows
-from pyad.verdict import CLASSES, Verdicts
+from pyad.verdict import CLASSES, NOVEL, Verdicts
 
 NAMES = ("orig_bytes", "proto_tcp", "counter_requests", "byte_balance")
 RULES = DriftRules(window_h=2.0, min_rows=4000)
@@ -28,12 +28,12 @@ def reference(n: int = 20_000) -> Reference:
 
 
 def show(watch: DriftWatch, hours: float, per_h: int = 4000, begin: float = BEGIN, seed: int = 1, attack: float = 0.0,
-         cut: int = 512, score_shift: float = 0.0, **how) -> list[Drift]:  # fmt: skip
+         cut: int = 512, cls: int = 1, score_shift: float = 0.0, **how) -> list[Drift]:  # fmt: skip
     """Traffic of so many hours; what each window showed."""
     n = int(hours * per_h)
     x, s = sample(n, seed, **how).astype(np.float32), scores(n, seed, score_shift)
     ts = begin + np.arange(n) / per_h * 3600
-    decision = (np.random.default_rng(seed).random(n) < attack).astype(np.int8)
+    decision = ((np.random.default_rng(seed).random(n) < attack) * cls).astype(np.int8)
     outcomes, windows = [], watch.windows
     for at in range(0, n, cut):
         k = slice(at, min(at + cut, n))
@@ -88,6 +88,12 @@ def test_what_is_decided_an_attack_moves_nothing():
     got += show(watch, 1.0, begin=BEGIN + 7200, attack=1.0, shift=9.0)
     got += show(watch, 2.0, begin=BEGIN + 10_800)
     assert got and not any(d.drifting for d in got)
+
+
+def test_what_is_merely_novel_counts():
+    watch = DriftWatch(reference(), NAMES, RULES)
+    [d] = show(watch, 2.5, attack=1.0, cls=NOVEL, shift=2.0)
+    assert d.drifting and d.moves[0].name == "orig_bytes"
 
 
 def test_no_window_without_time_and_rows_enough():
