@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pyad.allow_list import AllowList
-from pyad.evidence import Evidence, incidents_at
+from pyad.evidence import LOOSE, Evidence, incidents_at
 from pyad.incidents import IncidentRules
 from pyad.notices import Incident
 from pyad.tail import Pareto, fit_pareto
@@ -27,7 +27,8 @@ LOOSEST_P, STRICTEST_P = 1e-3, 1e-9  # the same for novel
 _LOOSER_BY = 2.0  # nats of log odds that a threshold may go under the bundle's
 _LOOSER_FROM_DAYS, _LOOSER_FROM_ROWS = 1.0, 10_000  # fewer say nothing about what a lower threshold would cost
 _MARGIN = 0.5  # nats, the least scale of a tail where there are too few for a model
-_TAIL_MIN, _TAIL_MAX = 10, 40
+_TAIL_MIN, _TAIL_ROWS = 10, 40  # the strongest incidents that a tail is fitted to: at least, and usually
+_LEAST_NATS = 3.0  # -ln p under which a row is nothing novel
 _MIN_TOLD = 3
 _MIN_COUNTED = 5  # incidents that may be told, from which counting alone is good enough
 # What the kinds' tails together expect is a little more than what then opens, as kinds overlap: tries, in order.
@@ -116,7 +117,8 @@ def strengths(
     for index, name in enumerate(KINDS, start=1):
         novel = name == "novel"
         value = -np.log(verdicts.novelty_p) if novel else odds[:, index]
-        at = np.flatnonzero(once & (~known if novel else evidence.probs[:, index] >= decided))
+        might = ~known & (value >= _LEAST_NATS) if novel else evidence.probs[:, index] >= np.maximum(decided, LOOSE)
+        at = np.flatnonzero(once & might)
         allowed = allow_list.match(evidence.rows, np.full(len(evidence.rows), index, dtype=np.int8))
         at = at[allowed[at] < 0]
         found[name] = _peaks(evidence, value, at, rules.min_conns.get(name, 1), rules.idle_s)
@@ -154,7 +156,7 @@ def border(found: NDArray[np.float64], allowed: float) -> float:
     if allowed >= _MIN_COUNTED:
         k = int(allowed)
         return max(float(found[k] + found[k - 1]) / 2, float(np.nextafter(found[k], np.inf)))
-    m = min(n, _TAIL_MAX)
+    m = min(n, max(_TAIL_ROWS, n // 5))
     excess = found[:m] - found[m - 1]
     if m >= _TAIL_MIN and (excess > 0).any():
         tail = fit_pareto(excess[excess > 0])

@@ -18,11 +18,12 @@ from pyad.config import Config
 from pyad.detector import load_detector
 from pyad.errors import PyadError, UsageError, printable
 from pyad.evidence import Collector, Evidence
+from pyad.features import FEATURE_GROUPS
 from pyad.groups import GROUPS
 from pyad.paths import find_bundle, sample_log
 from pyad.pipeline import Batch, Detector, Pipeline
 from pyad.reading import open_rows
-from pyad.reference import SCORES
+from pyad.reference import SCORES, Reference
 from pyad.site import save_site
 from pyad.sources import expand
 from pyad.sources.base import ReadReport
@@ -68,10 +69,10 @@ def calibrate(inputs: Sequence[Path], config: Config, out: Path, answers: Answer
             "since thresholds chosen on an attack would hide it. What was an attack: leave its host out with "
             "--exclude-host ADDRESS, or name other days. If all that remains is ordinary here: --keep-incidents"
         )
-    outcome = _choose(collector, evidence, days, bundle, detector, config, before)
+    reference = collector.reference((*bundle.features, *SCORES))
+    outcome = _choose(collector, evidence, days, bundle, detector, config, before, _lacking(reference))
     groups = {name: collector.sketches[GROUPS.index(name)].calibration() for name in outcome.groups}
     thresholds = dict(zip(ATTACK_CLASSES, outcome.chosen.policy.thresholds.tolist()))
-    reference = collector.reference((*bundle.features, *SCORES))
     about = _about(collector, config, answers, outcome)
     save_site(out, bundle, thresholds, outcome.chosen.policy.novel_p, groups, reference, about)
     sys.stdout.write(as_text(outcome, report, out))
@@ -90,7 +91,7 @@ def _nowhere(_: Batch) -> None:
 
 def _choose(
     collector: Collector, evidence: Evidence, days: float, bundle: Bundle, detector: Detector, config: Config,
-    before: Choice,
+    before: Choice, lacking: Sequence[str],
 ) -> Outcome:  # fmt: skip
     groups = tuple(name for name, sketch in zip(GROUPS, collector.sketches) if sketch.rows >= MIN_ROWS)
     where = "these logs"
@@ -131,7 +132,15 @@ def _choose(
         sample_before=told,
         sample_after=after,
         held_by_sample=tuple(k for k in kept if _at_limit(chosen, bounds, k)),
+        lacking=lacking,
     )
+
+
+def _lacking(reference: Reference) -> tuple[str, ...]:
+    """What no row of the logs has, though a live Zeek would give it."""
+    unset = reference.shares[:, -1] >= 1.0
+    groups = {"application counters": "counters", "MAC addresses": "mac"}
+    return tuple(name for name, group in groups.items() if unset[list(FEATURE_GROUPS[group])].all())
 
 
 def _sample_evidence(detector: Detector, config: Config) -> Evidence | None:

@@ -24,7 +24,8 @@ class Outcome:
     """Everything there is to tell. before: with the bundle's thresholds; table: factor of the budget → choice.
 
     short: the logs are shorter than they were taken for. held_by_sample: classes whose threshold was kept from rising
-    so that the sample's attack is still found; sample_*: the sample's incidents, None without a sample.
+    so that the sample's attack is still found. lacking: groups of features that no row has. sample_*: the sample's
+    incidents, None without a sample.
     """
 
     bundle: Bundle
@@ -45,6 +46,7 @@ class Outcome:
     sample_before: Choice | None
     sample_after: Choice | None
     held_by_sample: Sequence[str]
+    lacking: Sequence[str]
 
     def per_100_devices(self, per_day: float) -> float:
         """A rate per day, for every hundred devices."""
@@ -178,6 +180,11 @@ def _doubts(o: Outcome) -> Iterator[str]:
         yield "these logs are minutes; a rate per day from them is a guess. Take a week, if you can, with a weekend"
     elif o.days < 1:
         yield "these logs are less than a day: nights, backups and shifts are not in them. Take a week, if you can"
+    if o.lacking:
+        yield (
+            f"no row has {', '.join(o.lacking)}, which a live Zeek with pyad's package gives: scores live may differ. "
+            "For the live bridge calibrate on captures (--engine zeek)"
+        )
     if o.before.incidents:
         yield f"{count_of(len(o.before.incidents), 'incident')} by the bundle's thresholds were taken for ordinary"
 

@@ -205,7 +205,8 @@ class DriftWatch:
         self._fold()
         reference, rules = self._reference, self._rules
         shares = self._window.counts / np.maximum(self._window.counts.sum(axis=1, keepdims=True), 1)
-        index = stability_index(reference.shares, shares)
+        # What the reference has never seen set (a log without counters or MACs) cannot be compared.
+        index = np.where(reference.shares[:, -1] >= 1.0, 0.0, stability_index(reference.shares, shares))
         features = len(self._names) - len(SCORES)
         moved = index >= rules.alarm_psi
         share = float(moved[:features].mean()) if features else 0.0
