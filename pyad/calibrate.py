@@ -24,6 +24,7 @@ from pyad.paths import find_bundle, sample_log
 from pyad.pipeline import Batch, Detector, Pipeline
 from pyad.reading import open_rows
 from pyad.reference import SCORES, Reference
+from pyad.replay import progress
 from pyad.site import save_site
 from pyad.sources import expand
 from pyad.sources.base import ReadReport
@@ -57,7 +58,8 @@ def calibrate(inputs: Sequence[Path], config: Config, out: Path, answers: Answer
     bundle, detector = load_bundle(find_bundle(config.model.bundle)), loaded.detector
     collector = Collector(answers.excluded)
     pipeline = _pipeline(detector, config, collector)
-    pipeline.run(open_rows(files, config.input, report), _nowhere)
+    with progress(files, report):
+        pipeline.run(open_rows(files, config.input, report), _nowhere)
     evidence = collector.evidence()
     days = max(collector.days, MIN_DAYS)
     before = evaluate(evidence, detector.policy, detector.rules, detector.allow_list, days)

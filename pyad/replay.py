@@ -58,7 +58,7 @@ def replay(inputs: Sequence[Path], config: Config, out: Path, fail_on_notice: bo
     opened = first_time(files[0]) if files else None
     outputs = Outputs(out, config.output.format, config.output.verdicts, loaded.label, opened)
     zeek_out = out / ZEEK_FOLDER
-    with _orderly_end(), closing(outputs), _progress(files, report):
+    with _orderly_end(), closing(outputs), progress(files, report):
         rows = open_rows(files, config.input, report, zeek_out=zeek_out, zeek_format=config.output.format)
         if through_zeek(files, config.input):
             _converse(rows, pipeline, outputs)
@@ -170,7 +170,7 @@ def _orderly_end() -> Iterator[None]:
 
 
 @contextmanager
-def _progress(files: Sequence[Path], report: ReadReport) -> Iterator[None]:
+def progress(files: Sequence[Path], report: ReadReport) -> Iterator[None]:
     """A bar on standard error that follows the bytes read, on a terminal only."""
     sizes = [f.stat().st_size for f in files if f.is_file()]
     with tqdm(
