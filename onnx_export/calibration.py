@@ -13,6 +13,7 @@ from pyad.verdict import ATTACK_CLASSES
 # The tail model takes over where this share of benign rows is left.
 _TAIL_SHARE = 0.02
 _FLOOR = 0.3
+_THRESHOLDS = (0.1, 0.3, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999)
 _QUANTILES = (1.0, 0.9, 0.75, 0.5, 0.25, 0.1, 0.05, _TAIL_SHARE)
 
 
@@ -27,6 +28,16 @@ def thresholds(probs: NDArray[np.float32], label: NDArray[np.int8], false_positi
         name: float(np.clip(np.quantile(benign[:, i], level), _FLOOR, 0.995))
         for i, name in enumerate(ATTACK_CLASSES, start=1)
     }
+
+
+def detection(probs: NDArray[np.float32], label: NDArray[np.int8]) -> dict[str, list[list[float]]]:
+    """bundle.yaml's `detection`: per class with attack rows pairs of threshold and the share of them that reach it."""
+    found = {}
+    for i, name in enumerate(ATTACK_CLASSES, start=1):
+        own = probs[label == i, i]
+        if len(own):
+            found[name] = [[t, round(float((own >= t).mean()), 4)] for t in _THRESHOLDS]
+    return found
 
 
 def novelty(score: NDArray[np.float32], level: float) -> dict[str, Any]:

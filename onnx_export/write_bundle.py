@@ -9,14 +9,16 @@ from typing import Any
 
 import numpy as np
 import yaml
+from numpy.typing import NDArray
 
 from onnx_export import calibration, graph
 from onnx_export.data import Capture, Split, overlap
 from onnx_export.evaluate import Tally, markdown
 from onnx_export.network import Hybrid, weights
-from onnx_export.train import Settings, operating_recall, score
+from onnx_export.train import Scored, Settings, operating_recall, score
 from pyad.bundle import FORMAT, MANIFEST
 from pyad.features import FEATURE_HASH, FEATURES
+from pyad.reference import SCORES, make_reference
 from pyad.verdict import CLASSES
 
 # Decided connections it takes before an incident gives its first notice: one odd connection is not yet a scan.
@@ -31,6 +33,7 @@ MIN_CONNS = {
     "exploit": 3,
     "novel": 5,
 }
+_REFERENCE_ROWS = 20_000
 # Expected share of benign connections decided novel.
 NOVEL_LEVEL = 1e-4
 
@@ -76,6 +79,8 @@ def manifest(
         "min_conns": MIN_CONNS,
         "novelty": calibration.novelty(validation.novelty[label == 0], NOVEL_LEVEL),
         "usual": usual,
+        "detection": calibration.detection(validation.probs, label),
+        "reference": reference(split, validation, label),
         "budget": {"false_positive_rate": settings.false_positive_rate, "chosen_on": "validation"},
         "training": {
             "seed": settings.seed,
@@ -90,6 +95,14 @@ def manifest(
             "validation_recall": operating_recall(validation, split.validation, settings.false_positive_rate),
         },
     }
+
+
+def reference(split: Split, scores: Scored, label: NDArray[np.int8]) -> dict[str, Any]:
+    """What features and scores looked like on benign validation rows, for pyad.drift; their hours are not one span."""
+    x = np.concatenate([c.x for c in split.validation])
+    values = np.column_stack([x, 1.0 - scores.probs[:, 0], scores.novelty])[label == 0]
+    sample = values[:: -(-len(values) // _REFERENCE_ROWS)]
+    return make_reference(sample, (*FEATURES, *SCORES), len(values), 0.0).as_mapping()
 
 
 def _sets(captures: Sequence[Capture]) -> list[str]:

@@ -108,6 +108,11 @@ class AllowList:
         self.entries = tuple(entries)
         self._known: dict[tuple[Network, ...], Callable[[str], bool]] = {}
 
+    @classmethod
+    def of_networks(cls, networks: Sequence[Network]) -> AllowList:
+        """A list that matches whatever comes from or goes to these subnets."""
+        return cls([AllowEntry("hosts", either=tuple(networks))] if networks else ())
+
     def match(self, rows: Rows, decision: NDArray[np.int8]) -> NDArray[np.int16]:
         """Per row the index of the first entry that allows it, -1 for none.
 

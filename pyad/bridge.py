@@ -256,6 +256,7 @@ class Bridge:
         for work, texts in zip(works, notices, strict=True):
             self._send(self._link.done(work, texts, now))
             self._lags_s.append(now - work.received)
+        self._send(self._link.tell_drift(self._desk.drift))
         self._unsaved = True
 
     async def _between(self) -> None:

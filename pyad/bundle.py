@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 from numpy.typing import NDArray
 
 from pyad.errors import PyadError, printable
 from pyad.features import FEATURE_HASH, FEATURES
 from pyad.onnx_check import MAX_BYTES, check_onnx
+from pyad.plain_yaml import read_table
+from pyad.reference import Reference
 from pyad.verdict import ATTACK_CLASSES, CLASSES, Calibration, class_order
 
 FORMAT = 1
@@ -33,7 +34,9 @@ class Bundle:
 
     thresholds: attack class → probability. novelty: calibration as in bundle.yaml. usual: float64 (features,), each
     feature's benign median as read, NaN where benign training rows never set it. min_conns: class → decided connections
-    before an incident's first notice. graphs: name → serialized ONNX.
+    before an incident's first notice. reference: what features and scores looked like where it was calibrated, None
+    where it does not say. detection: class → (threshold, share of the class's validation connections that reach it),
+    thresholds rising; empty where it does not say. graphs: name → serialized ONNX.
     """
 
     path: Path
@@ -46,6 +49,8 @@ class Bundle:
     min_conns: Mapping[str, int]
     novelty: Mapping[str, Any]
     usual: NDArray[np.float64]
+    reference: Reference | None
+    detection: Mapping[str, tuple[tuple[float, float], ...]]
     graphs: Mapping[str, bytes]
     sha256: Mapping[str, str]
     yaml: Mapping[str, Any]
@@ -56,15 +61,6 @@ class Bundle:
         return f"{self.name}-{self.version}"
 
 
-class _PlainLoader(yaml.SafeLoader):
-    """YAML without aliases, with which a few bytes stand for gigabytes."""
-
-    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-        if self.check_event(yaml.AliasEvent):
-            raise yaml.YAMLError("aliases are not taken")
-        return super().compose_node(parent, index)
-
-
 def load_bundle(path: Path) -> Bundle:
     """Read and verify the bundle in folder `path`.
 
@@ -72,16 +68,7 @@ def load_bundle(path: Path) -> Bundle:
     classes, or unsafe to load (see onnx_check).
     """
     manifest = path / MANIFEST
-    try:
-        if manifest.stat().st_size > _MAX_MANIFEST_BYTES:
-            raise PyadError(f"{manifest}: more than {_MAX_MANIFEST_BYTES} bytes; this is no bundle manifest")
-        loaded = yaml.load(manifest.read_text(encoding="utf-8"), _PlainLoader)  # noqa: S506  (a SafeLoader)
-    except OSError as error:
-        raise PyadError(f"{manifest}: {error.strerror}; name a bundle folder (see: pyad model show)") from None
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise PyadError(f"{manifest}: not YAML: {printable(str(error).replace(chr(10), ' '), 120)}") from None
-    if not isinstance(loaded, dict):
-        raise PyadError(f"{manifest}: not a table of fields; get the bundle again from where it came")
+    loaded = read_table(manifest, _MAX_MANIFEST_BYTES, "bundle manifest", "name a bundle folder (see: pyad model show)")
     return _verify(path, manifest, loaded)
 
 
@@ -137,10 +124,22 @@ def _verify(path: Path, manifest: Path, y: dict[str, Any]) -> Bundle:
         min_conns=min_conns,
         novelty=novelty,
         usual=usual,
+        reference=None if "reference" not in y else Reference.from_mapping(y["reference"], FEATURES, str(manifest)),
+        detection=_detection(manifest, y.get("detection", {})),
         graphs=graphs,
         sha256={name: entries[name]["sha256"] for name in GRAPHS},
         yaml=y,
     )
+
+
+def _detection(manifest: Path, value: Any) -> dict[str, tuple[tuple[float, float], ...]]:
+    try:
+        found = {name: tuple(sorted((float(t), float(share)) for t, share in value[name])) for name in value}
+    except (TypeError, ValueError, KeyError, OverflowError):
+        raise PyadError(f"{manifest}: field 'detection' must give each class pairs of threshold and share") from None
+    if not found.keys() <= set(ATTACK_CLASSES):
+        raise PyadError(f"{manifest}: field 'detection' names a class that there is not")
+    return found
 
 
 def _is_number(value: Any) -> bool:

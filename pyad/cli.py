@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from pyad import __version__, doctor, replay
+from pyad.allow_list import parse_network
 from pyad.config import Config, describe, load_config
-from pyad.errors import PyadError, printable
+from pyad.errors import PyadError, UsageError, printable
 from pyad.explain import digits
 from pyad.paths import bundle_names, find_bundle
 from pyad.sources import ENGINES
@@ -22,8 +23,8 @@ from pyad.verdict import ATTACK_CLASSES
 
 # Settings that have an option of their own name.
 _OPTIONS = (
-    *("input.engine", "model.bundle", "model.provider", "output.format", "output.verdicts"),
-    *("bridge.url", "bridge.lane", "bridge.state_file"),
+    *("input.engine", "model.bundle", "model.calibration", "model.provider", "output.format", "output.verdicts"),
+    *("verdict.alerts_per_day", "bridge.url", "bridge.lane", "bridge.state_file"),
 )
 INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 
@@ -91,6 +92,8 @@ def _parser() -> argparse.ArgumentParser:
     model = argparse.ArgumentParser(add_help=False)
     model.add_argument("--bundle", metavar="NAME", help="bundle that comes with pyad, or a folder (default: default)")
     model.add_argument("--provider", choices=("auto", "cpu", "cuda"), help="where the model runs (default: auto)")
+    site = argparse.ArgumentParser(add_help=False)
+    site.add_argument("--calibration", metavar="FILE", help="the site's own thresholds, made by pyad calibrate")
     inputs = argparse.ArgumentParser(add_help=False)
     inputs.add_argument("files", nargs="+", type=Path, metavar="FILE", help="capture, conn.log, folder of either, or -")
     inputs.add_argument(
@@ -107,7 +110,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     _add_replay(commands.add_parser(
         "replay",
-        parents=[inputs, model, settings],
+        parents=[inputs, model, site, settings],
         help="detect in captures and logs",
         description="Read captures and conn.logs and write notice.log, pyad.log and summary.json. Files of these "
         "names in the output folder are replaced; inputs never are.",
@@ -121,9 +124,17 @@ def _parser() -> argparse.ArgumentParser:
         help="print the connections as Zeek's conn.log",
         description="Print what the detector sees, one line per finished connection, as Zeek's conn.log.",
     ))  # fmt: skip
+    _add_calibrate(commands.add_parser(
+        "calibrate",
+        parents=[inputs, model, settings],
+        help="set thresholds from your own logs",
+        description="Read conn.logs or captures of ordinary days and set the thresholds so that they would have given "
+        "so many new incidents a day. Writes a small file for --calibration. Incidents in the logs must be spoken for: "
+        "nothing is written before.",
+    ))  # fmt: skip
     _add_run(commands.add_parser(
         "run",
-        parents=[model, settings],
+        parents=[model, site, settings],
         help="detect live, with Zeek",
         description="Connect to a running Zeek that has pyad's package loaded, judge its connections as they end and "
         "have Zeek raise the notices. Runs until SIGTERM or Ctrl-C; SIGHUP begins a new pyad.log.",
@@ -132,7 +143,7 @@ def _parser() -> argparse.ArgumentParser:
     ))  # fmt: skip
     _add_model(commands.add_parser("model", help="verify or show a bundle"), common)
     check = commands.add_parser(
-        "doctor", parents=[model, settings], help="is everything in place, and what to do if not"
+        "doctor", parents=[model, site, settings], help="is everything in place, and what to do if not"
     )
     check.add_argument("--out", type=Path, default=Path("pyad-out"), metavar="DIR", help="folder a replay would write")
     check.add_argument(
@@ -155,6 +166,26 @@ def _add_replay(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--fail-on-notice", action="store_true", help="exit code 1 when there is a notice")
     parser.set_defaults(run=_replay)
+
+
+def _add_calibrate(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--out", type=Path, default=Path("pyad-site.yaml"), metavar="FILE", help="default: ./pyad-site.yaml"
+    )
+    parser.add_argument(
+        "--alerts-per-day", metavar="N", help="new incidents a day, of all devices (default: 1; verdict.alerts_per_day)"
+    )
+    parser.add_argument(
+        "--exclude-host",
+        action="append",
+        default=[],
+        metavar="ADDRESS",
+        help="leave out what this host or subnet took part in; may be given several times",
+    )
+    parser.add_argument(
+        "--keep-incidents", action="store_true", help="the incidents in these logs are ordinary traffic of this site"
+    )
+    parser.set_defaults(run=_calibrate)
 
 
 def _add_run(parser: argparse.ArgumentParser) -> None:
@@ -216,6 +247,17 @@ def _replay(arguments: argparse.Namespace) -> int:
         code = replay.replay(arguments.files, _config(arguments), arguments.out, arguments.fail_on_notice)
     _write(summary.getvalue())
     return code
+
+
+def _calibrate(arguments: argparse.Namespace) -> int:
+    from pyad.calibrate import Answers, calibrate
+
+    try:
+        excluded = tuple(map(parse_network, arguments.exclude_host))
+    except ValueError as error:
+        raise UsageError(f"--exclude-host: {printable(str(error))}; name an address or a subnet") from None
+    answers = Answers(arguments.keep_incidents, excluded)
+    return calibrate(arguments.files, _config(arguments), arguments.out, answers)
 
 
 def _run(arguments: argparse.Namespace) -> int:

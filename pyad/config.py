@@ -14,6 +14,7 @@ from urllib.parse import urlsplit, urlunsplit
 import yaml
 
 from pyad.allow_list import AllowEntry, Network, parse_network
+from pyad.drift import DriftRules
 from pyad.errors import UsageError, printable
 from pyad.incidents import IncidentRules
 from pyad.sources import ENGINES
@@ -168,19 +169,43 @@ class ModelSettings:
     """Which model, and where it runs."""
 
     bundle: str = _setting("default", _name, "a bundle that comes with pyad, or a folder")
+    calibration: str = _setting(
+        "", _optional_name, "the site's own thresholds, a file that `pyad calibrate` made; none for the bundle's"
+    )
     provider: str = _setting("auto", _choice("auto", "cpu", "cuda"), "where the model runs")
     batch_rows: int = _setting(4096, _number(1, 65_536, "rows", whole=True), "rows scored at once")
 
 
 @dataclass(frozen=True)
 class VerdictSettings:
-    """When a score becomes a decision. None or a class not named: as the bundle says."""
+    """When a score becomes a decision. None or a class not named: as the site's calibration or the bundle says."""
 
     novel_p: float | None = _setting(None, _number(0, 1), "novelty p-value below which a row is novel; 0 for never")
     thresholds: Mapping[str, float] = _table(
         _per_class(ATTACK_CLASSES, _number(0, 1.01)), "probability from which a class is decided; 1.01 for never"
     )
     allow_list: tuple[AllowEntry, ...] = _setting((), _allow_entries, "what must not raise a notice")
+    alerts_per_day: float = _setting(
+        1.0, _number(0.01, 100_000, "incidents"), "new incidents a day, of all devices, that `pyad calibrate` aims at"
+    )
+
+
+@dataclass(frozen=True)
+class DriftSettings:
+    """When features and scores count as moved away from what the thresholds were chosen on."""
+
+    window_h: float = _setting(
+        DriftRules.window_h, _number(0, 10_000, "h"), "a window is at least so long, by the traffic's time; 0 for never"
+    )
+    min_rows: int = _setting(
+        DriftRules.min_rows,
+        _number(100, 1e9, "connections", whole=True),
+        "and has so many connections of no known attack",
+    )
+    alarm_psi: float = _setting(
+        DriftRules.alarm_psi, _number(0.01, 100), "population stability index from which a quantity has moved"
+    )
+    clear_psi: float = _setting(DriftRules.clear_psi, _number(0.0, 100), "under which scores are as they were again")
 
 
 @dataclass(frozen=True)
@@ -256,6 +281,7 @@ class Config:
     hosts: HostSettings = field(default_factory=HostSettings)
     model: ModelSettings = field(default_factory=ModelSettings)
     verdict: VerdictSettings = field(default_factory=VerdictSettings)
+    drift: DriftSettings = field(default_factory=DriftSettings)
     incidents: IncidentSettings = field(default_factory=IncidentSettings)
     output: OutputSettings = field(default_factory=OutputSettings)
     bridge: BridgeSettings = field(default_factory=BridgeSettings)

@@ -10,6 +10,7 @@ from typing import Protocol
 
 import numpy as np
 
+from pyad.drift import Drift, DriftWatch
 from pyad.errors import PyadError, printable
 from pyad.logline import Log
 from pyad.notices import Notice
@@ -39,17 +40,26 @@ class Pushed(Protocol):
 class Desk:
     """Takes work in order and gives the notice texts of each.
 
-    sink: gets what was scored. rows, notices: handled so far; failed: rows that broke the model or a stage around it
-    and have no score; bad_rows: rows that were none.
+    sink: gets what was scored. drift: watches the pipeline. rows, notices: handled so far; failed: rows that broke the
+    model or a stage around it and have no score; bad_rows: rows that were none.
     """
 
-    def __init__(self, pipeline: Pushed, log: Log, sink: Callable[[Batch], object] | None = None) -> None:
+    def __init__(
+        self, pipeline: Pushed, log: Log, sink: Callable[[Batch], object] | None = None, drift: DriftWatch | None = None
+    ) -> None:
         self.rows = self.notices = self.failed = 0
         self._pipeline = pipeline
         self._log = log
         self._sink = sink
+        self._watch = drift
+        self._windows = 0
         self._decoder = RowDecoder()
         self._warned = len(pipeline.warnings)
+
+    @property
+    def drift(self) -> Drift | None:
+        """What the newest window showed, None before there was one."""
+        return None if self._watch is None else self._watch.last
 
     @property
     def bad_rows(self) -> int:
@@ -98,11 +108,28 @@ class Desk:
         for warning in self._pipeline.warnings[self._warned :]:
             self._log("warn", "pipeline", text=warning)
         self._warned = len(self._pipeline.warnings)
+        self._tell_drift()
         for i, batch in zip(whose, batches, strict=True):
             self.rows += len(batch.rows)
             texts[i] = self._words(batch.notices)
             if self._sink is not None:
                 self._sink(batch)
+
+    def _tell_drift(self) -> None:
+        """A line for each window that ended."""
+        if self._watch is None or self._watch.windows == self._windows:
+            return
+        self._windows = self._watch.windows
+        drift = self._watch.last
+        if drift is not None:
+            about = {"rows": drift.rows, "hours": drift.hours, "score_psi": drift.score_psi}
+            moved = f"{drift.moved_features} of {drift.features}"
+            if drift.drifting:
+                moves = ", ".join(map(str, drift.moves))
+                todo = "see what changed; then pyad calibrate on logs of the new days, or train again"
+                self._log("warn", "model_drift", **about, features_moved=moved, moves=moves, todo=todo)
+            else:
+                self._log("info", "no_drift", **about, features_moved=moved)
 
     def _words(self, notices: Sequence[Notice]) -> list[str]:
         self.notices += len(notices)

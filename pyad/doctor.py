@@ -83,6 +83,10 @@ def _model(config: Config) -> Finding:
     loaded = load_detector(config)
     scores = loaded.detector.scorer.score(loaded.detector.extractor.extract(_test_row()))
     found = f"{loaded.label} on {loaded.provider}"
+    if loaded.calibration:
+        found += f", calibrated by {printable(loaded.calibration)}"
+    if loaded.drift is None and config.drift.window_h:
+        found += ", drift not watched: there is no reference (pyad calibrate makes one)"
     if not np.isfinite(scores.probs).all() or abs(float(scores.probs.sum()) - 1) > 1e-3:
         return Finding("FAIL", "model", f"{found}: a test row has no sound score", "get the bundle again")
     if loaded.warnings:

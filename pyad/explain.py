@@ -52,8 +52,8 @@ def top_features(
     order = np.argsort(-steps, axis=1, kind="stable")[:, :k]
     rows = np.arange(len(x))[:, None]
     usable = ~np.isneginf(steps[rows, order])
-    observed = _natural(x[rows, order], order, names)
-    expected = _natural(usual[order], order, names)
+    observed = natural(x[rows, order], order, names)
+    expected = natural(usual[order], order, names)
     words = np.array(names, dtype=object)[order]
     triples = zip(words.ravel().tolist(), observed.ravel().tolist(), expected.ravel().tolist(), strict=True)
     reasons = list(map(Reason._make, triples))
@@ -70,12 +70,13 @@ def _scales(names: tuple[str, ...]) -> NDArray[np.int8]:
     return np.array([1 if _LOG1P.fullmatch(n) else 2 if _LOG.fullmatch(n) else 0 for n in names], dtype=np.int8)
 
 
-def _natural(values: NDArray[Any], feature: NDArray[Any], names: Sequence[str]) -> NDArray[np.float64]:
+def natural(values: NDArray[Any], feature: NDArray[Any], names: Sequence[str]) -> NDArray[np.float64]:
+    """Values of the features with these indices in `names` as a person reads them: counts, bytes, seconds."""
     scale = _scales(tuple(names))[feature]
     v = values.astype(np.float64)
     with np.errstate(over="ignore"):
-        natural: NDArray[np.float64] = np.where(scale == 1, np.expm1(v), np.where(scale == 2, np.exp(v), v))
-    return natural
+        shown: NDArray[np.float64] = np.where(scale == 1, np.expm1(v), np.where(scale == 2, np.exp(v), v))
+    return shown
 
 
 def digits(value: float) -> str:

@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pyad import wire
+from pyad.drift import Drift
 from pyad.logline import Log, Tally
 from pyad.row import SCHEMA_HASH
 from pyad.streams import Key, Streams, Work
@@ -94,6 +95,8 @@ class Link:
         self._answered: dict[Key, list[str]] = {}
         self._streams = Streams(self.counts, log)
         self._verdicts = VerdictBox()
+        self._drift: Drift | None = None
+        self._drift_told = ""  # the epoch that was told of it
         self._trust = Trust(settings.secret, settings.require_mac, log, self.refused)
         self._joined_at = 0.0
         self._heard = False  # rows or a status, in this connection
@@ -160,6 +163,21 @@ class Link:
             self._verdicts.add(work, notices)
             return self._deliver(now)
         return self._answer(work) if self.joined else []  # unanswered work comes again, and then it is answered
+
+    def tell_drift(self, drift: Drift | None) -> list[str]:
+        """The newest window's drift, None or not drifting for none: Zeek is told once, and again when it has restarted.
+
+        Returns what to send.
+        """
+        if drift is not self._drift:
+            self._drift, self._drift_told = drift, ""
+        epoch = self._verdicts.epoch
+        if drift is None or not (drift.drifting and drift.moves and self.joined) or epoch in (None, self._drift_told):
+            return []
+        self._drift_told = str(epoch)
+        hours, moves = round(drift.hours), wire.drift_texts(drift.moves)
+        args = (SCHEMA_HASH, self._drift_told, self._count_up(), self._settings.lane, drift.rows, hours, moves)
+        return [self._signed(wire.VERDICTS_TOPIC, "drift", args)]
 
     def tick(self, now: float) -> list[str]:
         """What time brings: the heartbeat, gaps given up, the hint that nothing comes."""
@@ -274,7 +292,7 @@ class Link:
         changed = self._verdicts.learn(epoch, _refused(facts, "another run"), now)
         # Nobody vouches for a status: ask again, so that a forged one does not stand for long.
         ask = self._ask(now) if changed and now - self._asked_at >= _ASK_AGAIN_S else []
-        return self._deliver(now) + ask
+        return self._deliver(now) + self.tell_drift(self._drift) + ask
 
     def _ours(self, event: wire.Event, node: str, lane: str) -> bool:
         """Whether rows or a flush are for this lane and come from who they should."""

@@ -8,6 +8,7 @@ from pyad.errors import PyadError
 
 _PACKAGE = Path(__file__).resolve().parent
 _BUNDLE_MARK = "bundle.yaml"
+_SAMPLE = "hospital.conn.log.gz"
 DEFAULT_BUNDLE = "default"
 
 
@@ -20,6 +21,14 @@ def shared_folder(name: str) -> Path:
         if folder.is_dir():
             return folder
     raise PyadError(f"{name}: this installation of pyad is incomplete; install it again with: pip install zeek-pyad")
+
+
+def sample_log() -> Path | None:
+    """A conn.log with a scan, guessing and a flood in it that comes with pyad; None where it was left out."""
+    for file in (_PACKAGE / "_share" / "sample" / _SAMPLE, _PACKAGE.parent / "tests" / "data" / _SAMPLE):
+        if file.is_file():
+            return file
+    return None
 
 
 def bundle_names() -> list[str]:

@@ -16,6 +16,7 @@ from pyad.allow_list import AllowList
 from pyad.errors import printable
 from pyad.explain import Reason, top_features
 from pyad.flow.options import PATIENT_PORTS, PATIENT_SERVICES, Timeouts
+from pyad.groups import group_of
 from pyad.incidents import Hit, IncidentRules, IncidentTracker
 from pyad.notices import Notice
 from pyad.prefetch import prefetch
@@ -45,6 +46,16 @@ class Scorer(Protocol):
 
     def reset(self) -> None:
         """Forget all state."""
+
+
+class Observer(Protocol):
+    """Looks on (pyad.drift, pyad.evidence)."""
+
+    def begin(self) -> None:
+        """A new timeline begins."""
+
+    def see(self, rows: Rows, x: NDArray[Any], novelty: NDArray[Any], verdicts: Verdicts) -> None:
+        """Scored rows in order: x (rows, features), novelty (rows,)."""
 
 
 @dataclass(frozen=True)
@@ -96,14 +107,15 @@ class Pipeline:
     """One run over one input. `run` once; then `counts`, `timings`, `incidents` and `warnings` say what happened.
 
     timings: seconds per stage; parse is the time spent in the source (with read_ahead, beside the others).
-    explain_all: give reasons for every row, not only for decided ones.
+    explain_all: give reasons for every row, not only for decided ones. observers: see all that is scored.
     """
 
     remembers = ("_clock", "counts")  # what a snapshot holds of it
 
     def __init__(
-        self, detector: Detector, batch_rows: int = 4096, max_lateness_s: float = 600.0, explain_all: bool = False
-    ) -> None:
+        self, detector: Detector, batch_rows: int = 4096, max_lateness_s: float = 600.0, explain_all: bool = False,
+        observers: Sequence[Observer] = (),
+    ) -> None:  # fmt: skip
         self.counts = Counts()
         self.timings: dict[str, float] = dict.fromkeys(STAGES, 0.0)
         self.warnings: list[str] = []
@@ -112,6 +124,7 @@ class Pipeline:
         self._batch_rows = batch_rows
         self._max_lateness_s = max_lateness_s
         self._explain_all = explain_all
+        self._observers = observers
         self._clock = -np.inf
         self._missing = set(ESSENTIAL)
 
@@ -159,8 +172,7 @@ class Pipeline:
         self.counts.timelines = max(self.counts.timelines, 1)
         rows = concat(filled)
         times = [time.perf_counter()]
-        features, scores = self._score(rows, times)
-        verdicts = decide(scores.probs, scores.novelty, self._detector.policy)
+        features, scores, verdicts = self._score(rows, times)
         batches, end = [], 0
         for part in parts:
             if not len(part):
@@ -272,6 +284,8 @@ class Pipeline:
         self._clock = -np.inf
         self._detector.extractor.reset()
         self._detector.scorer.reset()
+        for observer in self._observers:
+            observer.begin()
 
     def _end_timeline(self, sink: Sink) -> None:
         notices = self.finish()
@@ -280,8 +294,7 @@ class Pipeline:
 
     def _process(self, rows: Rows, sink: Sink) -> None:
         times = [time.perf_counter()]
-        features, scores = self._score(rows, times)
-        verdicts = decide(scores.probs, scores.novelty, self._detector.policy)
+        features, scores, verdicts = self._score(rows, times)
         batch = self._follow(rows, verdicts, features.x, scores.residuals)
         self._count(rows, verdicts, batch)
         times.append(time.perf_counter())
@@ -289,13 +302,18 @@ class Pipeline:
         times.append(time.perf_counter())
         self._time(times)
 
-    def _score(self, rows: Rows, times: list[float]) -> tuple[Any, Any]:
-        """Features and scores of rows; the moments when each was ready are added to `times`."""
-        features = self._detector.extractor.extract(rows)
+    def _score(self, rows: Rows, times: list[float]) -> tuple[Any, Any, Verdicts]:
+        """Features, scores and verdicts of rows; when each of the first two was ready is added to `times`."""
+        detector = self._detector
+        features = detector.extractor.extract(rows)
         times.append(time.perf_counter())
-        scores = self._detector.scorer.score(features)
+        scores = detector.scorer.score(features)
         times.append(time.perf_counter())
-        return features, scores
+        group = group_of(rows) if detector.policy.by_group else None
+        verdicts = decide(scores.probs, scores.novelty, detector.policy, group)
+        for observer in self._observers:
+            observer.see(rows, features.x, scores.novelty, verdicts)
+        return features, scores, verdicts
 
     def _time(self, times: Sequence[float]) -> None:
         for stage, start, end in zip(STAGES[1:], times, times[1:]):
@@ -318,7 +336,7 @@ class Pipeline:
             self.counts.allowed[name] += 1
         clock = np.maximum.accumulate(np.maximum(np.nan_to_num(rows.end_time(), nan=-np.inf), self._clock))
         hits = decided[allowed[decided] < 0]
-        outcome = self.incidents.add(_hits(rows, verdicts, clock, reasons, hits))
+        outcome = self.incidents.add(hits_of(rows, verdicts, clock, reasons, hits))
         for i, why_not in zip(hits.tolist(), outcome.suppressed):
             suppressed[i] = why_not
         self._clock = float(clock[-1])
@@ -363,9 +381,10 @@ def _rest(held: list[Rows]) -> Iterator[Rows]:
         yield rows
 
 
-def _hits(
-    rows: Rows, verdicts: Verdicts, clock: NDArray[np.float64], reasons: list[tuple[Reason, ...]], at: NDArray[Any]
+def hits_of(
+    rows: Rows, verdicts: Verdicts, clock: NDArray[np.float64], reasons: Sequence[tuple[Reason, ...]], at: NDArray[Any]
 ) -> Iterator[Hit]:
+    """The rows at `at`, all of them decided, as incidents take them; clock: per row the newest time so far (s)."""
     if not len(at):
         return iter(())
     return map(

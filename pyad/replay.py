@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 from pyad.config import Config
 from pyad.detector import load_detector
+from pyad.drift import Drift, DriftWatch
 from pyad.errors import printable
 from pyad.flow import parity
 from pyad.outputs import ZEEK_FOLDER, Outputs, prepare_folder
@@ -51,12 +52,13 @@ def replay(inputs: Sequence[Path], config: Config, out: Path, fail_on_notice: bo
         config.model.batch_rows,
         config.input.max_lateness_s,
         explain_all=config.output.verdicts == "all",
+        observers=[loaded.drift] if loaded.drift else (),
     )
     pipeline.warnings += loaded.warnings
     opened = first_time(files[0]) if files else None
     outputs = Outputs(out, config.output.format, config.output.verdicts, loaded.label, opened)
     zeek_out = out / ZEEK_FOLDER
-    with _orderly_end(), closing(outputs), _progress(files, report):
+    with _orderly_end(), closing(outputs), progress(files, report):
         rows = open_rows(files, config.input, report, zeek_out=zeek_out, zeek_format=config.output.format)
         if through_zeek(files, config.input):
             _converse(rows, pipeline, outputs)
@@ -71,12 +73,19 @@ def replay(inputs: Sequence[Path], config: Config, out: Path, fail_on_notice: bo
         bundle_sha256=loaded.sha256,
         provider=loaded.provider,
         wall_s=time.perf_counter() - start,
+        calibration=loaded.calibration,
+        drift=_drift(loaded.drift),
     )
     outputs.write_summary(as_json(run, report, pipeline))
     sys.stdout.write(as_text(run, report, pipeline, list(outputs.files.values())))
     if report.problems:
         return _problems(report)
     return 1 if fail_on_notice and pipeline.counts.notices else 0
+
+
+def _drift(watch: DriftWatch | None) -> Drift | None:
+    """The newest whole window, or what there is of the first."""
+    return None if watch is None else watch.last or watch.so_far()
 
 
 def _converse(source: Generator[Rows, Sequence[str] | None, None], pipeline: Pipeline, outputs: Outputs) -> None:
@@ -161,7 +170,7 @@ def _orderly_end() -> Iterator[None]:
 
 
 @contextmanager
-def _progress(files: Sequence[Path], report: ReadReport) -> Iterator[None]:
+def progress(files: Sequence[Path], report: ReadReport) -> Iterator[None]:
     """A bar on standard error that follows the bytes read, on a terminal only."""
     sizes = [f.stat().st_size for f in files if f.is_file()]
     with tqdm(

@@ -23,7 +23,7 @@ FAILED_TCP_STATES = frozenset({"S0", "SH", "SHR", "RSTOS0", "REJ", "RSTRH"})
 COMPLETED_STATES = frozenset({"S1", "S2", "S3", "SF", "RSTO", "RSTR"})
 
 # Families of application protocols by what they are used for, in Zeek's service names.
-_SERVICE_FAMILIES = {
+SERVICE_FAMILIES = {
     "service_web": ("http", "websocket"),
     "service_tls": ("ssl", "quic"),
     "service_dns": ("dns",),
@@ -71,7 +71,7 @@ NAMES: tuple[str, ...] = (
     "orig_port_system",
     *_STATE_GROUPS,
     *_HISTORY_FLAGS,
-    *_SERVICE_FAMILIES,
+    *SERVICE_FAMILIES,
     *(f"counter_{c.name}" for c in COUNTERS),
 )
 
@@ -116,9 +116,9 @@ def _history(text: str | None) -> tuple[float, ...]:
 
 def _service(text: str | None) -> tuple[float, ...]:
     if text is None:
-        return (np.nan,) * len(_SERVICE_FAMILIES)
+        return (np.nan,) * len(SERVICE_FAMILIES)
     names = set(text.lower().split(","))
-    return tuple(float(not names.isdisjoint(family)) for family in _SERVICE_FAMILIES.values())
+    return tuple(float(not names.isdisjoint(family)) for family in SERVICE_FAMILIES.values())
 
 
 _state_codes = _Codes(_one_hot(_STATE_GROUPS))

@@ -48,6 +48,7 @@ def run(config: Config, out: Path | None) -> int:
             config.model.batch_rows,
             config.input.max_lateness_s,
             explain_all=config.output.verdicts == "all" and out is not None,
+            observers=[loaded.drift] if loaded.drift else (),
         )
         link = Link(
             LinkSettings(
@@ -67,11 +68,18 @@ def run(config: Config, out: Path | None) -> int:
         live_log = None
         if out is not None:
             live_log = LiveLog(out, config.output.format, config.output.verdicts, loaded.label, log)
-        log("info", "ready", model=loaded.label, provider=loaded.provider, secret=wire.fingerprint(secret))
+        log(
+            "info",
+            "ready",
+            model=loaded.label,
+            calibration=loaded.calibration or "-",
+            provider=loaded.provider,
+            secret=wire.fingerprint(secret),
+        )
         if settings.url.startswith("ws:") and not _is_loopback(settings.url):
             log("warn", "not_encrypted", url=settings.url, todo="use wss:// with certificates off this machine")
     save = None if state is None else lambda: _save(state, pipeline, loaded, link)
-    return asyncio.run(_serve(config, link, Desk(pipeline, log, live_log), log, save, live_log, loaded))
+    return asyncio.run(_serve(config, link, Desk(pipeline, log, live_log, loaded.drift), log, save, live_log, loaded))
 
 
 async def _serve(
@@ -134,7 +142,8 @@ def _restore(state: Path, pipeline: Pipeline, loaded: LoadedDetector, link: Link
     from pyad.snapshot import load_snapshot
 
     try:
-        link.restore(load_snapshot(state, pipeline, loaded))
+        remembered = load_snapshot(state, pipeline, loaded)
+        link.restore(remembered)
     except (PyadError, ValueError) as error:
         aside = state.with_name(state.name + ".refused")
         with suppress(OSError):
@@ -143,13 +152,20 @@ def _restore(state: Path, pipeline: Pipeline, loaded: LoadedDetector, link: Link
         log("warn", "state_refused", file=state, error=error, todo=todo)
     else:
         log("info", "state_restored", file=state)
+        if loaded.drift is not None and not loaded.drift.restore(remembered.get("drift")):
+            log(
+                "info",
+                "drift_begins_anew",
+                todo="nothing: it is compared with another reference now, or the first time",
+            )
 
 
 def _save(state: Path, pipeline: Pipeline, loaded: LoadedDetector, link: Link) -> None:
     from pyad.snapshot import save_snapshot
 
     state.parent.mkdir(parents=True, exist_ok=True)
-    save_snapshot(state, pipeline, loaded, link.memory())
+    drift = {"drift": loaded.drift.memory()} if loaded.drift else {}
+    save_snapshot(state, pipeline, loaded, link.memory() | drift)
 
 
 def _is_loopback(url: str) -> bool:

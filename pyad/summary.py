@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from pyad import __version__
+from pyad.drift import Drift
+from pyad.drift import as_json as drift_json
 from pyad.errors import printable
 from pyad.explain import digits
 from pyad.notices import NOTICE_TYPES, SEVERITIES, Incident, who
@@ -26,7 +28,10 @@ _SHOWN_MESSAGES = 10
 
 @dataclass(frozen=True)
 class RunFacts:
-    """What was run: the inputs, the engine asked for, the bundle and the provider the session really uses."""
+    """What was run: the inputs, the engine asked for, the bundle and the provider the session really uses.
+
+    calibration: the site's file, "" for none; drift: None where there was too little to tell, or no reference.
+    """
 
     inputs: Sequence[Path]
     engine: str
@@ -35,6 +40,8 @@ class RunFacts:
     bundle_sha256: Mapping[str, str]
     provider: str
     wall_s: float
+    calibration: str = ""
+    drift: Drift | None = None
 
 
 def by_weight(incidents: Sequence[Incident]) -> list[Incident]:
@@ -54,6 +61,7 @@ def as_json(facts: RunFacts, report: ReadReport, pipeline: Pipeline) -> dict[str
             "name": facts.bundle_name,
             "version": facts.bundle_version,
             "sha256": dict(facts.bundle_sha256),
+            "calibration": printable(facts.calibration, 4096) or None,
         },
         "counts": {
             "files": report.files,
@@ -72,6 +80,7 @@ def as_json(facts: RunFacts, report: ReadReport, pipeline: Pipeline) -> dict[str
             "closed_early": tracker.closed_early,
             "notices": counts.notices,
         },
+        "drift": drift_json(facts.drift),
         "first_ts": _finite(counts.first_ts),
         "last_ts": _finite(counts.last_ts),
         "incidents": [_incident_json(i) for i in by_weight(tracker.finished)],
@@ -124,18 +133,33 @@ def as_text(facts: RunFacts, report: ReadReport, pipeline: Pipeline, files: Sequ
 
 def _read(facts: RunFacts, report: ReadReport, pipeline: Pipeline) -> Iterator[str]:
     counts = pipeline.counts
-    what = [_count(report.files, "file")]
+    what = [count_of(report.files, "file")]
     if report.packets:
-        what.append(_count(report.packets, "packet"))
-    what.append(_count(counts.rows - counts.partial_rows, "connection"))
+        what.append(count_of(report.packets, "packet"))
+    what.append(count_of(counts.rows - counts.partial_rows, "connection"))
     yield f"Read     {', '.join(what)} in {_seconds(facts.wall_s)}"
     if math.isfinite(counts.first_ts):
         more = f", {counts.timelines} timelines" if counts.timelines > 1 else ""
-        yield f"Period   {_when(counts.first_ts)} to {_when(counts.last_ts)} UTC{more}"
+        yield f"Period   {when(counts.first_ts)} to {when(counts.last_ts)} UTC{more}"
     if report.skipped:
-        yield from _wrapped("Skipped  ", ", ".join(f"{printable(r)} ({n:,})" for r, n in _top(report.skipped)))
+        yield from wrapped("Skipped  ", ", ".join(f"{printable(r)} ({n:,})" for r, n in _top(report.skipped)))
     where = facts.provider.removesuffix("ExecutionProvider")
-    yield f"Model    {facts.bundle_name} {facts.bundle_version} on the {where}"
+    site = f", calibrated by {printable(facts.calibration)}" if facts.calibration else ""
+    yield f"Model    {facts.bundle_name} {facts.bundle_version} on the {where}{site}"
+    yield from _drift(facts.drift)
+
+
+def _drift(drift: Drift | None) -> Iterator[str]:
+    if drift is None:
+        return
+    over = f"over {digits(drift.hours)} hours and {count_of(drift.rows, 'connection')} of no known attack"
+    if not drift.drifting:
+        yield f"Drift    none {over}"
+        return
+    what = f"{drift.moved_features} of {drift.features} features and scores (PSI {digits(drift.score_psi)}) have moved"
+    yield from wrapped("Drift    ", f"{what} from what the thresholds were chosen on, {over}")
+    for move in drift.moves:
+        yield f"         {move}"
 
 
 def _found(pipeline: Pipeline) -> Iterator[str]:
@@ -143,26 +167,27 @@ def _found(pipeline: Pipeline) -> Iterator[str]:
     if not tracker.opened:
         yield "Found    nothing that calls for a notice"
     else:
-        yield f"Found    {_count(tracker.opened, 'incident')}, {_count(pipeline.counts.notices, 'notice')}"
+        yield f"Found    {count_of(tracker.opened, 'incident')}, {count_of(pipeline.counts.notices, 'notice')}"
     decided = Counter({name: n for name, n in pipeline.counts.decisions.items() if name != DECISION_NAMES[0]})
     if decided:
         each = ", ".join(f"{n:,} as {name}" for name, n in _top(decided))
-        yield from _wrapped("Decided  ", f"{_count(decided.total(), 'connection')}: {each}")
+        yield from wrapped("Decided  ", f"{count_of(decided.total(), 'connection')}: {each}")
     shown = by_weight(tracker.finished)[:_SHOWN_INCIDENTS]
     for incident in shown:
         yield ""
-        yield from _incident(incident)
+        yield from incident_lines(incident)
     if tracker.opened > len(shown):
         yield ""
         yield f"  and {tracker.opened - len(shown):,} more, in notice.log and summary.json"
 
 
-def _incident(i: Incident) -> Iterator[str]:
-    yield from _wrapped(f"  {i.severity.upper():<9}", who(i))
-    yield f"    when   {_when(i.first_ts)} to {_when(i.last_ts)} UTC, {_count(i.conns, 'connection')}"
+def incident_lines(i: Incident) -> Iterator[str]:
+    """One incident, a few lines."""
+    yield from wrapped(f"  {i.severity.upper():<9}", who(i))
+    yield f"    when   {when(i.first_ts)} to {when(i.last_ts)} UTC, {count_of(i.conns, 'connection')}"
     yield f"    sure   score {digits(i.score)}, novelty p {digits(i.novelty_p)}"
     if i.reasons:
-        yield from _wrapped("    why    ", ", ".join(map(str, i.reasons)))
+        yield from wrapped("    why    ", ", ".join(map(str, i.reasons)))
     yield f"    see    {NOTICE_TYPES[i.cls]}, incident={i.ident}"
 
 
@@ -170,33 +195,35 @@ def _remarks(report: ReadReport, pipeline: Pipeline) -> Iterator[str]:
     counts, tracker = pipeline.counts, pipeline.incidents
     remarks = []
     if tracker.below_min_conns:
-        what = _count(tracker.below_min_conns, "suspicion")
+        what = count_of(tracker.below_min_conns, "suspicion")
         remarks.append(f"{what} with too few connections for a notice (see pyad.log)")
     if tracker.over_budget:
-        what = _count(tracker.over_budget, "incident")
+        what = count_of(tracker.over_budget, "incident")
         most = f"{tracker.rules.max_new_per_hour:,} new ones of a class in an hour"
         remarks.append(f"{what} not told: more than {most} (incidents.max_new_per_hour; see pyad.log)")
-    remarks += [f"allow-list entry {printable(name)}: {_count(n, 'row')} allowed" for name, n in _top(counts.allowed)]
+    remarks += [f"allow-list entry {printable(name)}: {count_of(n, 'row')} allowed" for name, n in _top(counts.allowed)]
     if tracker.closed_early:
-        remarks.append(f"{_count(tracker.closed_early, 'incident')} ended early: more were under way than may be")
+        remarks.append(f"{count_of(tracker.closed_early, 'incident')} ended early: more were under way than may be")
     messages = [*remarks, *(printable(w, 1000) for w in (*report.warnings, *pipeline.warnings))]
     for message in messages[:_SHOWN_MESSAGES]:
-        yield from _wrapped("Note     ", message)
+        yield from wrapped("Note     ", message)
     if len(messages) > _SHOWN_MESSAGES:
         yield f"Note     and {len(messages) - _SHOWN_MESSAGES:,} more, in summary.json"
     for problem in report.problems:
-        yield from _wrapped("Problem  ", str(problem))
+        yield from wrapped("Problem  ", str(problem))
     if messages or report.problems:
         yield ""
 
 
-def _wrapped(lead: str, text: str) -> list[str]:
+def wrapped(lead: str, text: str) -> list[str]:
+    """Text after its lead, in lines of WIDTH at most."""
     return textwrap.wrap(
         text, WIDTH, initial_indent=lead, subsequent_indent=" " * len(lead), break_on_hyphens=False
     ) or [lead.rstrip()]
 
 
-def _count(n: int, what: str) -> str:
+def count_of(n: int, what: str) -> str:
+    """As in `1 file` and `2,000 files`."""
     return f"{n:,} {what}{'' if n == 1 else 's'}"
 
 
@@ -204,7 +231,8 @@ def _top(counter: Counter[str]) -> list[tuple[str, int]]:
     return sorted(counter.items(), key=lambda item: (-item[1], item[0]))
 
 
-def _when(ts: float) -> str:
+def when(ts: float) -> str:
+    """UTC, to the second."""
     try:
         return datetime.fromtimestamp(ts, UTC).strftime("%Y-%m-%dT%H:%M:%S")
     except (OverflowError, ValueError, OSError):

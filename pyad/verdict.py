@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import numpy as np
@@ -99,16 +99,18 @@ class Policy:
     """When a score becomes a decision: the bundle's values with the site's over them.
 
     thresholds: float64 (attack classes,) in the order of ATTACK_CLASSES. novel_p: the site's level, 0 for never.
+    by_group: index in pyad.groups.GROUPS → the site's own calibration of that group, over `calibration`.
     """
 
     thresholds: NDArray[np.float64]
     calibration: Calibration
     novel_p: float
+    by_group: Mapping[int, Calibration] = field(default_factory=dict)
 
     @classmethod
     def build(
         cls, bundle_thresholds: Mapping[str, float], novelty: Mapping[str, Any], site_thresholds: Mapping[str, float],
-        novel_p: float | None,
+        novel_p: float | None, by_group: Mapping[int, Calibration] | None = None,
     ) -> Policy:  # fmt: skip
         """novel_p None: the bundle's `novelty: {level: …}`, or 0 (never) where it gives none."""
         thresholds = {**bundle_thresholds, **site_thresholds}
@@ -117,7 +119,17 @@ class Policy:
             np.array([float(thresholds.get(c, DEFAULT_THRESHOLD)) for c in ATTACK_CLASSES]),
             Calibration.from_bundle(novelty),
             level,
+            by_group or {},
         )
+
+    def novelty_p(self, score: NDArray[Any], group: NDArray[np.int8] | None) -> NDArray[np.float64]:
+        """The novelty p-value of each row, by the calibration of its group where that has one."""
+        p = novelty_p(self.calibration, score)
+        if group is not None:
+            for index, calibration in self.by_group.items():
+                at = np.flatnonzero(group == index)
+                p[at] = novelty_p(calibration, np.asarray(score)[at])
+        return p
 
 
 @dataclass(frozen=True)
@@ -143,14 +155,16 @@ class Verdicts:
         return Verdicts(*(getattr(self, f.name)[index] for f in fields(self)))
 
 
-def decide(probs: NDArray[np.float32], novelty: NDArray[Any], policy: Policy) -> Verdicts:
-    """Verdicts for class probabilities (n, classes) and novelty scores (n,).
+def decide(
+    probs: NDArray[np.float32], novelty: NDArray[Any], policy: Policy, group: NDArray[np.int8] | None = None
+) -> Verdicts:
+    """Verdicts for class probabilities (n, classes) and novelty scores (n,); group: indices in pyad.groups.GROUPS (n,).
 
     An attack class is decided where its probability reaches that class's threshold, the most probable of those that
     do; else novel where the novelty p-value is under the site's level; else benign. Known or novel, never an average.
     """
     no_probs = np.asarray(np.isnan(probs).any(axis=1))
-    p = novelty_p(policy.calibration, novelty)
+    p = policy.novelty_p(novelty, group)
     no_novelty = np.isnan(p)
     attacks = np.where(no_probs[:, None], 0.0, probs[:, 1:].astype(np.float64))
     over = np.where((attacks >= policy.thresholds) & ~no_probs[:, None], attacks, -1.0)

@@ -13,6 +13,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pyad.drift import Move
+from pyad.explain import digits
 from pyad.notices import MAX_MESSAGE, NOTICE_TYPES, Notice
 from pyad.row import SCHEMA_HASH
 
@@ -35,6 +37,7 @@ EVENTS: Mapping[str, tuple[str, ...]] = {
     "rows": (_S, _S, _S, _S, _S, _C, _C, _L, _S),
     "ack": (_S, _S, _S, _S, _V, _S),
     "verdicts": (_S, _S, _C, _S, _S, _S, _C, _V, _S),
+    "drift": (_S, _S, _C, _S, _C, _C, _V, _S),
     "status_request": (_S,),
     "status": (_S, _S, _S, _S, _V),
     "flush": (_S, _S, _S, _S, _C, _C, _S),
@@ -248,6 +251,11 @@ def notice_text(notice: Notice) -> str:
         notice.msg[:MAX_MESSAGE], notice.sub[:MAX_SUB],
     )  # fmt: skip
     return "\t".join(["-" if f is None or f == "" else _plain(str(f)) for f in fields])
+
+
+def drift_texts(moves: Sequence[Move]) -> list[str]:
+    """What moved as Zeek takes it: name, stability index, before and now, three digits each, between tabs."""
+    return ["\t".join((m.name, digits(m.psi), digits(m.before), digits(m.now))) for m in moves]
 
 
 def _plain(text: str) -> str:

@@ -69,6 +69,7 @@ class Peer:
         self.acked: list[int] = []
         self.events: list[Event] = []
         self.applied: dict[tuple, list[str]] = {}
+        self.drifts: list[tuple] = []
         self.times_sent: Counter = Counter()
         self.refused: Counter = Counter()
         self.flushed = False
@@ -154,6 +155,17 @@ class Peer:
             return []
         self.verdict_counter = counter
         self.applied.setdefault((node, node_epoch, lane, seq), notices)
+        return []
+
+    def _drift(self, epoch, counter, lane, conns, hours, moved):
+        if epoch != self.epoch:
+            self.refused["drift for another run of Zeek"] += 1
+            return [self.status()]
+        if counter <= self.verdict_counter:
+            self.refused["drift that is a repeat"] += 1
+            return []
+        self.verdict_counter = counter
+        self.drifts.append((lane, conns, hours, moved))
         return []
 
     def _flushed(self, node, epoch, lane, seq):

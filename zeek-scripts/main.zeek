@@ -45,6 +45,10 @@ export {
 	## Incidents that a batch gave. Taken only by the manager, or by a Zeek that is no cluster.
 	global verdicts: event(schema: string, epoch: string, counter: count, node: string, node_epoch: string,
 	                       lane: string, seq: count, notices: vector of string, mac: string);
+	## Features or scores have moved away from what the model was calibrated on. ``moved``: name, stability index, before
+	## and now of each, between tabs. Taken only by the manager, or by a Zeek that is no cluster.
+	global drift: event(schema: string, epoch: string, counter: count, lane: string, conns: count, hours: count,
+	                    moved: vector of string, mac: string);
 	## All that a capture held is handled.
 	global flushed: event(schema: string, node: string, epoch: string, lane: string, seq: count, mac: string);
 	## Anyone asks how the nodes are doing.

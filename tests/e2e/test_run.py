@@ -13,6 +13,7 @@ from pyad.row import concat
 from pyad.sources.base import ReadReport
 from pyad.sources.conn_log import read_conn_log
 from tests.fake_zeek import SECRET, FakeZeek, row_texts
+from tests.site import calibrated, changed
 from tests.traffic import connections, write_log
 
 
@@ -138,3 +139,25 @@ async def test_a_state_that_is_none_is_put_aside(tmp_path):
         assert (await it.ends(signal.SIGTERM))[0] == 0
     assert any("state_refused" in line for line in it.lines)
     assert (tmp_path / "state.refused").read_bytes() == b"junk"
+
+
+@asynchronous
+async def test_drift_from_the_sites_own_reference_reaches_zeek_and_the_next_run_goes_on(tmp_path):
+    site = calibrated(tmp_path)
+    log = write_log(tmp_path / "conn.log", changed(connections(7, 2000, 0, 0)))
+    texts = row_texts(concat(list(read_conn_log(log, ReadReport()))))
+    options = ["--calibration", str(site), "--set", "drift.window_h=0.5", "--set", "drift.min_rows=500"]
+    async with FakeZeek() as zeek:
+        for part, drifts in ((texts[:400], 0), (texts[400:], 1)):
+            batches = [part[i : i + 100] for i in range(0, len(part), 100)]
+            acked = len(zeek.peer.acked) + len(batches)
+            async with Command(tmp_path, zeek.url, *options) as it:
+                for rows in batches:
+                    await zeek.add(rows)
+                await zeek.until(lambda: len(zeek.peer.acked) >= acked, 30)  # noqa: B023
+                await it.ends(signal.SIGTERM)
+            assert bool(zeek.peer.drifts) == bool(drifts), it.lines
+        assert not zeek.peer.refused
+        lane, conns, hours, moved = zeek.peer.drifts[0]
+    assert any(" model_drift " in line for line in it.lines) and (lane, hours) in (("all", 0), ("all", 1))
+    assert conns >= 500 and 0 < len(moved) <= 5 and all(len(m.split("\t")) == 4 for m in moved)

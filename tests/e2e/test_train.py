@@ -8,11 +8,12 @@ import pytest
 pytestmark = pytest.mark.train
 torch = pytest.importorskip("torch", reason="needs the train extra: make test-train installs it")
 
-from onnx_export import calibration, graph, label  # noqa: E402
-from onnx_export.data import Capture, capped  # noqa: E402
+from onnx_export import calibration, graph, label, write_bundle  # noqa: E402
+from onnx_export.data import Capture, Split, capped  # noqa: E402
 from onnx_export.network import Hybrid, Shape, merge, weights  # noqa: E402
-from onnx_export.train import Settings, fit, operating_recall, score  # noqa: E402
+from onnx_export.train import Scored, Settings, fit, operating_recall, score  # noqa: E402
 from pyad.features import FEATURES  # noqa: E402
+from pyad.reference import Reference  # noqa: E402
 from pyad.verdict import CLASSES  # noqa: E402
 
 F = len(FEATURES)
@@ -104,6 +105,20 @@ def test_thresholds_hold_the_false_positive_rate_and_novelty_is_calibrated():
     assert alarmed.mean() <= 3e-3
     fitted = calibration.novelty(rng.exponential(1.0, 20_000).astype(np.float32), 1e-4)
     assert fitted["tail"]["threshold"] == pytest.approx(-np.log(0.02), rel=0.05)
+
+
+def test_a_bundle_says_what_thresholds_cost_and_what_was_usual():
+    validation = _captures(3000, 1)
+    label = validation[0].label
+    p = np.where(label > 0, np.linspace(0.2, 1, 3000), 0.05).astype(np.float32)
+    probs = np.zeros((3000, len(CLASSES)), dtype=np.float32)
+    probs[:, 2], probs[:, 0] = p, 1 - p
+    costs = calibration.detection(probs, label)
+    assert set(costs) == {"recon"} and costs["recon"][0] == [0.1, 1.0] and costs["recon"][-1][1] < 0.01
+    scored = Scored(probs, np.random.default_rng(0).gamma(2, 1, 3000).astype(np.float32))
+    usual = write_bundle.reference(Split((), tuple(validation), ()), scored, label)
+    known = Reference.from_mapping(usual, FEATURES, "bundle.yaml")
+    assert known.rows == (label == 0).sum() and known.mean[-1] == pytest.approx(2, rel=0.1)
 
 
 def test_capping_keeps_order_and_makes_the_rest_background():

@@ -16,6 +16,7 @@ from websockets.sync.client import connect
 from pyad import wire
 from pyad.row import SCHEMA_HASH
 from tests.live.harness import Capture, Live, Meddler, needs_zeek, rss_kb, until
+from tests.site import calibrated
 
 pytestmark = needs_zeek
 LONG = os.environ.get("PYAD_LONG") == "1"
@@ -212,3 +213,20 @@ def test_a_hostile_client_changes_nothing(live):
     assert len([n for n in of_type(live, "PyAD::Recon") if "state=new" in n["sub"]]) == 1
     assert not of_type(live, "PyAD::Bridge_Down")
     assert "refused" in (live.folder / "zeek" / "out").read_text()
+
+
+def test_drift_becomes_a_notice_and_a_forged_one_does_not(live):
+    site = calibrated(live.folder)
+    zeek = live.zeek(Capture().steady(40, 12).write(live.folder / "pcap"))
+    live.bridge(f"model.calibration={site}", "drift.window_h=0.0005", "drift.min_rows=150")
+    until(lambda: "connected" in live.said())
+    args = (SCHEMA_HASH, "0" * 16, 2**60, "all", 9, 9, ["forged\t1\t2\t3"])
+    with connect(f"ws://127.0.0.1:{live.port}{wire.PATH}", compression=None, proxy=None) as forger:
+        forger.send(wire.subscription("all"))
+        forger.recv()
+        forger.send(wire.encode(wire.VERDICTS_TOPIC, "drift", wire.signed("f" * 32, "drift", args)))
+        rows = live.rows(zeek)
+    assert rows["dropped"] == 0
+    [notice] = of_type(live, "PyAD::Model_Drift")
+    assert " -> " in notice["msg"] and "lane=all" in notice["sub"] and "forged" not in notice["sub"]
+    assert "model_drift" in live.said()

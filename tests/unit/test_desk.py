@@ -4,6 +4,7 @@ import time
 import pytest
 
 from pyad.desk import Desk, LiveLog
+from pyad.drift import Drift, Move
 from pyad.errors import PyadError
 from pyad.streams import Work
 from tests.stub_pipeline import StubPipeline, text
@@ -118,3 +119,26 @@ def test_a_folder_that_cannot_be_is_told(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(PyadError, match=r"file/x.*--out"):
         LiveLog(tmp_path / "file" / "x", "tsv", "all", "m-1", Told())
+
+
+class Watch:
+    """A drift watch of which a test says what it saw."""
+
+    last, windows = None, 0
+
+    def ends(self, drifting):
+        moves = (Move("novelty", 0.61, 0.589, 1.4),) if drifting else ()
+        self.last, self.windows = Drift(drifting, 0.0, 86_400.0, 31_000, 0.61, 0, 100, moves), self.windows + 1
+
+
+def test_each_window_of_drift_is_told_once():
+    told, watch = Told(), Watch()
+    desk = Desk(StubPipeline(), told, None, watch)
+    desk.handle([work(1, "C1")])
+    assert desk.drift is None and not told
+    for drifting in (True, False):
+        watch.ends(drifting)
+        for seq in (2, 3):
+            desk.handle([work(seq, "C1")])
+    assert [(level, event) for level, event, _ in told] == [("warn", "model_drift"), ("info", "no_drift")]
+    assert told[0][2]["moves"] == "novelty 0.589 -> 1.4 (PSI 0.61)" and desk.drift is watch.last

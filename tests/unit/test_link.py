@@ -1,8 +1,10 @@
 import json
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 
+from pyad.drift import Drift, Move
 from pyad.link import Link, LinkSettings
 from pyad.row import SCHEMA_HASH
 from tests.fake_zeek import SECRET, Peer, frame
@@ -479,3 +481,32 @@ def test_with_losses_too(wired):
             wired.pass_time(2.1)
     [[*_, floor, _, done]] = wired.link.memory()["streams"]
     assert len(done) <= 5000 and floor > 0
+
+
+DRIFT = Drift(True, 0.0, 86_400.0, 31_000, 0.61, 0, 100, (Move("novelty", 0.61, 0.589, 1.4),))
+
+
+def test_drift_is_told_once_and_again_to_a_zeek_that_restarted(wired):
+    for _ in range(3):
+        wired.tell(wired.link.tell_drift(DRIFT))
+    assert wired.peer.drifts == [("all", 31_000, 24, ["novelty\t0.61\t0.589\t1.4"])] and not wired.peer.refused
+    wired.tell(wired.link.tell_drift(replace(DRIFT)))  # the next window's
+    assert len(wired.peer.drifts) == 2
+    wired.peer.epoch = "e2"
+    wired.hear(wired.peer.status())
+    wired.hear(wired.peer.status())
+    assert len(wired.peer.drifts) == 3 and not wired.peer.refused
+
+
+def test_without_drift_nothing_is_told(wired):
+    for drift in (None, replace(DRIFT, drifting=False), replace(DRIFT, moves=())):
+        assert wired.link.tell_drift(drift) == []
+
+
+def test_drift_waits_until_it_is_known_whom_it_is_for():
+    peer = Peer()
+    peer.answers_status = False
+    wired = Wired(peer).connect()
+    assert wired.link.tell_drift(DRIFT) == []
+    wired.hear(wired.peer.status())
+    assert len(wired.peer.drifts) == 1

@@ -8,6 +8,7 @@ export {
 	# A line of a verdict; `change` replaces fields by their number.
 	global line: function(change: table[count] of string): string;
 	global verdicts: function(seq: count, lines: vector of string, change: string &default="");
+	global drift: function(moved: vector of string, change: string &default="");
 }
 
 redef PyAD::secret = "0123456789abcdef";
@@ -55,4 +56,19 @@ function verdicts(seq: count, lines: vector of string, change: string)
 	local right = code(text + "\n" + join_string_vec(lines, "\n"));
 	event PyAD::verdicts(schema, epoch, counter, "zeek", PyAD::own_epoch, "all", seq, lines,
 	                     change == "code" ? code(right) : right);
+	}
+
+function drift(moved: vector of string, change: string)
+	{
+	if ( change != "counter" )
+		++counter;
+
+	local epoch = change == "epoch" ? "0000000000000000" : PyAD::own_epoch;
+	local text = cat("drift\n", PyAD::row_schema, "\n", epoch, "\n", counter, "\nall\n31000\n24");
+
+	if ( |moved| > 0 )
+		text += "\n" + join_string_vec(moved, "\n");
+
+	event PyAD::drift(PyAD::row_schema, epoch, counter, "all", 31000, 24, moved,
+	                  change == "code" ? code(text + "x") : code(text));
 	}
