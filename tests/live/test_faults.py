@@ -217,7 +217,7 @@ def test_a_hostile_client_changes_nothing(live):
 
 def test_drift_becomes_a_notice_and_a_forged_one_does_not(live):
     site = calibrated(live.folder)
-    zeek = live.zeek(Capture().steady(40, 12).write(live.folder / "pcap"))
+    zeek = live.replay(Capture().steady(40, 12).write(live.folder / "pcap"))
     live.bridge(f"model.calibration={site}", "drift.window_h=0.0005", "drift.min_rows=150")
     until(lambda: "connected" in live.said())
     args = (SCHEMA_HASH, "0" * 16, 2**60, "all", 9, 9, ["forged\t1\t2\t3"])
