@@ -3,16 +3,16 @@
     python -m tests.bench.live_latency [--rate 2000] [--seconds 20]
     python -m tests.bench.live_latency --long
 
-For root on Linux with a Zeek: everything runs in a network namespace of its own, and traffic goes over a pair of virtual
-interfaces there, so all clocks are the wall clock.
+For root on Linux with a Zeek: everything runs in a network namespace of its own, and traffic goes over a pair of
+virtual interfaces there, so all clocks are the wall clock.
 
 Without --long: from the end of a connection to its line in notice.log, at `rate` connections a second. A few scanning
 hosts begin an incident each, with notices from the first connection on. A connection's end is when Zeek takes it out of
 its table; the line is looked for every millisecond.
 
 With --long: from the first packet of connections that last (a session that calls home every few seconds, uploads that
-drip, sessions kept open with hardly a byte) to the first line. The model's thresholds are set to 0, so that the first row
-decides: what is measured is when the first row comes, and the way to the log; what a model says of it is for its card.
+drip, sessions kept open with hardly a byte) to the first line. The threshold of c2 is set to 0, so that the first row
+decides: what is measured is when that row comes, and its way to the log; what a model says of it is for its card.
 """
 
 from __future__ import annotations
@@ -148,9 +148,8 @@ def long_lived() -> None:
     capture = Capture()
     for i in range(20):
         capture.lasting(at=i / 4, src=3000 + i, port=40_000 + i, every_s=(2, 5, 9, 15)[i % 4], for_s=95)
-    zeros = [f"verdict.thresholds.{name}=0.0" for name in ("c2", "exfiltration", "flood")]
-    ones = [f"incidents.min_conns.{name}=1" for name in ("c2", "exfiltration", "flood")]
-    seen, begin, out = measure(capture.packets(), 2, ORIG, *zeros, *ones, "incidents.max_new_per_hour=0")
+    alarm = ("verdict.thresholds.c2=0.0", "incidents.min_conns.c2=1", "incidents.max_new_per_hour=0")
+    seen, begin, out = measure(capture.packets(), 2, ORIG, *alarm)
     hosts = [f"10.0.{(3000 + i) >> 8}.{(3000 + i) & 255}" for i in range(20)]
     waits = sorted(seen[host] - begin - i / 4 for i, host in enumerate(hosts) if host in seen)
     print(rows(out))

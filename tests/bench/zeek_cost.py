@@ -44,8 +44,14 @@ event zeek_init() {{ suspend_processing(); }}
 event PyAD::hello(schema: string, lane: string, session: string, window: count, counter: count, mac: string)
 	&priority=-5
 	{{ if ( ! begun ) {{ begun = T; continue_processing(); }} }}
-# The reader answers eight batches at once.
-function finish() {{ if ( ended && PyAD::lanes["all"]$sent == PyAD::lanes["all"]$seq && PyAD::lanes["all"]$in_flight < 8 ) terminate(); }}
+function finish()
+	{{
+	local lane = PyAD::lanes["all"];
+
+	# The reader answers eight batches at once; fewer wait for ever.
+	if ( ended && lane$sent == lane$seq && lane$in_flight < 8 )
+		terminate();
+	}}
 hook PyAD::batch_acked(lane: PyAD::Lane, seq: count) &priority=-5 {{ finish(); }}
 event Pcap::file_done(path: string) {{ ended = T; PyAD::flush_buffer(PyAD::lanes["all"]); finish(); }}
 event zeek_done() &priority=-5

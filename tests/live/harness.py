@@ -139,7 +139,9 @@ class Live:
         self._running: list[subprocess.Popen[bytes]] = []
         self._n = 0
 
-    def replay(self, capture: Path, settings: str = "", speed: float = 1.0, wait: bool = True) -> subprocess.Popen[bytes]:
+    def replay(
+        self, capture: Path, settings: str = "", speed: float = 1.0, wait: bool = True
+    ) -> subprocess.Popen[bytes]:
         """Start Zeek on a capture as if it happened now; wait: it begins when a bridge is there."""
         return self.zeek([f"--pseudo-realtime={speed:g}", "-r", str(capture)], settings, wait)
 
