@@ -21,7 +21,7 @@ SECRET = "0123456789abcdef0123456789abcdef"
 
 
 def row_texts(rows: Rows) -> list[str]:
-    """Rows as export.zeek packs them."""
+    """Rows as rows.zeek packs them."""
     texts = []
     columns = [(f, rows.number(f.name) if f.numeric else rows.text(f.name)) for f in CORE]
     counters = [rows.number(f.name) for f in COUNTERS]

@@ -21,7 +21,7 @@ SCRIPTS = Path(__file__).parents[2] / "zeek-scripts"
 HOSPITAL = Path(__file__).parents[1] / "data" / "hospital.pcap"
 NAMES = [f.name for f in COUNTERS]
 PRINTER = """
-@load {scripts}/counters.zeek
+@load {scripts}/counters
 @load {scripts}/arp.zeek
 @load {scripts}/medical.zeek
 event zeek_init()

@@ -1,0 +1,4 @@
+@load ./main
+@load ./sessions
+@load ./logins
+@load ./devices
