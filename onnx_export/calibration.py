@@ -13,6 +13,7 @@ from pyad.verdict import ATTACK_CLASSES
 # The tail model takes over where this share of benign rows is left.
 _TAIL_SHARE = 0.02
 _FLOOR = 0.3
+_TAIL_ROWS = 10
 _QUANTILES = (1.0, 0.9, 0.75, 0.5, 0.25, 0.1, 0.05, _TAIL_SHARE)
 
 
@@ -24,7 +25,7 @@ def thresholds(probs: NDArray[np.float32], label: NDArray[np.int8], false_positi
     benign = probs[label == 0]
     level = 1.0 - false_positive_rate / len(ATTACK_CLASSES)
     return {
-        name: float(np.clip(np.quantile(benign[:, i], level), _FLOOR, 0.995))
+        name: float(np.clip(np.quantile(benign[:, i], level), _FLOOR, 0.9999))
         for i, name in enumerate(ATTACK_CLASSES, start=1)
     }
 
@@ -32,9 +33,13 @@ def thresholds(probs: NDArray[np.float32], label: NDArray[np.int8], false_positi
 def novelty(score: NDArray[np.float32], level: float) -> dict[str, Any]:
     """bundle.yaml's `novelty`: quantiles of benign `score` (n,) and a generalised Pareto tail (Pickands 1975)."""
     s = np.sort(score.astype(np.float64))
+    if not s.any():
+        return {"level": 0.0, "rows": len(s), "quantiles": [[1.0, 0.0]]}  # a model without a novelty score
     quantiles = [[q, float(np.quantile(s, 1.0 - q))] for q in _QUANTILES]
     start = quantiles[-1][1]
     excess = s[s > start] - start
+    if len(excess) < _TAIL_ROWS:
+        raise ValueError(f"{len(s)} benign rows are too few to tell what is unusual; validation needs more")
     xi, _, beta = genpareto.fit(excess, floc=0.0)
     # A bounded tail would give p = 0 just past the worst benign row seen; an exponential one errs on the quiet side.
     if xi < 0:
