@@ -76,6 +76,7 @@ def _study(args: argparse.Namespace, folders: list[Path]) -> int:
 
 def _evaluate(args: argparse.Namespace, folders: list[Path]) -> int:
     from onnx_export import report
+    from onnx_export.overlap import held, lines, shared
     from onnx_export.run import read_all, write
 
     if args.bundle:
@@ -84,16 +85,18 @@ def _evaluate(args: argparse.Namespace, folders: list[Path]) -> int:
         split = load(folders, "clean", only=("validation", "test"))
         for path in args.bundle:
             write(measure_bundle(path, split), args.runs)
-    report.write(read_all(args.runs), [e.name for e in read_study(args.config)], args.out)
+    overlap = lines(shared(held(folders, "clean")))
+    report.write(read_all(args.runs), [e.name for e in read_study(args.config)], args.out, overlap)
     logging.info("%s", args.out / "report.html")
     return 0
 
 
 def _overlap(args: argparse.Namespace, folders: list[Path]) -> int:
-    from onnx_export.overlap import clean, held, markdown, shared
+    from onnx_export.overlap import HEAD, clean, held, lines, shared
+    from onnx_export.tables import markdown
 
     table = shared(held(folders, args.choice))
-    logging.info(markdown(table))
+    logging.info(markdown(HEAD, lines(table)))
     return 0 if clean(table) else 1
 
 

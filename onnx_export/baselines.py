@@ -43,7 +43,7 @@ def table(train: Sequence[Capture], settings: Settings) -> Table:
     some = [capped(c, settings.cap, settings.seed) for c in train]
     x = np.concatenate([c.x[c.label >= 0] for c in some])
     y = np.concatenate([c.label[c.label >= 0] for c in some]).astype(np.int64)
-    return Table(x, y, class_weights(y)[y])
+    return Table(x, y, class_weights(y, settings.balance)[y])
 
 
 def fit(kind: str, train: Sequence[Capture], validation: Sequence[Capture], settings: Settings) -> Baseline:
@@ -111,7 +111,7 @@ def _one_rule(rows: Table, _: Sequence[Capture], settings: Settings) -> Baseline
         value = float(tree.score(column, rows.y, sample_weight=rows.weight))
         if value > best[0]:
             best = (value, f, tree)
-    _, feature, rule = best
+    feature, rule = best[1:]
     return Baseline(lambda x: _whole(rule.predict_proba(np.nan_to_num(x[:, [feature]], nan=-1e6)), rule.classes_), [])
 
 

@@ -17,7 +17,7 @@ _TAIL_ROWS = 10
 _QUANTILES = (1.0, 0.9, 0.75, 0.5, 0.25, 0.1, 0.05, _TAIL_SHARE)
 
 
-def thresholds(probs: NDArray[np.float32], label: NDArray[np.int8], false_positive_rate: float) -> dict[str, float]:
+def thresholds(probs: NDArray[np.float32], label: NDArray[np.integer], false_positive_rate: float) -> dict[str, float]:
     """Per attack class the probability that a `false_positive_rate / classes` share of benign rows exceeds.
 
     Never under _FLOOR, well above the one in nine of a guess, so that a quiet validation set makes nobody rash.

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from onnx_export.calibration import thresholds
 from onnx_export.data import Capture
 from pyad.verdict import CLASSES
 
@@ -50,16 +51,17 @@ def threshold_at(benign: NDArray[np.floating], rate: float) -> float | None:
 
 
 def operating_recall(probs: NDArray[np.float32], captures: Sequence[Capture], rate: float) -> dict[str, float]:
-    """Share of each attack class alarmed where that share of benign rows is; "macro" averages classes of ≥ 20 rows."""
+    """Share of each attack class alarmed by the detector's own rule, thresholds set at that share of benign rows.
+
+    "macro" averages classes of ≥ 20 rows.
+    """
     label = np.concatenate([c.label for c in captures])
-    alarm = 1.0 - probs[:, 0]
-    threshold = float(np.quantile(alarm[label == 0], 1.0 - rate)) if (label == 0).any() else 0.5
+    limits = np.array(list(thresholds(probs, label, rate).values()))
+    alarm = (probs[:, 1:] >= limits).any(axis=1)
     recalls = {
-        name: float((alarm[label == i] > threshold).mean())
-        for i, name in enumerate(CLASSES)
-        if i and (label == i).sum() >= 20
+        name: float(alarm[label == i].mean()) for i, name in enumerate(CLASSES) if i and (label == i).sum() >= 20
     }
-    return {"macro": float(np.mean(list(recalls.values()))) if recalls else 0.0, "threshold": threshold, **recalls}
+    return {"macro": float(np.mean(list(recalls.values()))) if recalls else 0.0, **recalls}
 
 
 def validation_value(
@@ -88,7 +90,7 @@ def precision_recall(
     order = np.argsort(-score, kind="stable")
     hits = np.cumsum(truth[order])
     # Rows of one score are told apart by nobody: only where the score changes is there a point.
-    last = np.append(np.diff(score[order]) != 0, True)
+    last = np.append(np.asarray(np.diff(score[order])) != 0, True)
     recall = hits[last] / hits[-1]
     precision = hits[last] / (np.flatnonzero(last) + 1)
     average = float(np.sum(np.diff(recall, prepend=0.0) * precision))

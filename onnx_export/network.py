@@ -58,6 +58,13 @@ class Scaling:
 class Hybrid(nn.Module):
     """x (batch, steps, features) raw with NaN unset, lengths (batch,), state (batch, shape.state) → logits and more."""
 
+    mean: Tensor
+    inverse_scale: Tensor
+    ramp_feature: Tensor
+    low: Tensor
+    inverse_width: Tensor
+    residual_scale: Tensor
+
     def __init__(self, shape: Shape, scaling: Scaling) -> None:
         super().__init__()
         self.shape = shape

@@ -14,6 +14,7 @@ from onnx_export.sources import labelled_files, read_labelled, recorded_groups
 
 # Names of a connection, not what happened in it.
 _IDENTITY = ("ts", "uid", "capture", "label", "label_detail", "label_source", "scenario", "seed")
+HEAD = ("set", "groups", "captures", "devices", "some of them", "identical rows", "of")
 _PAIRS = (("train", "validation"), ("train", "test"), ("validation", "test"))
 
 
@@ -94,12 +95,11 @@ def clean(table: Sequence[Shared]) -> bool:
     return not any(s.captures or s.devices or s.rows for s in table)
 
 
-def markdown(table: Sequence[Shared]) -> str:
-    """One line per set and pair, what is shared named (the first three)."""
-    lines = ["| set | groups | captures | devices | identical rows | of |", "|---|---|---:|---:|---:|---:|"]
-    for s in table:
-        some = f" ({', '.join(s.devices[:3])})" if s.devices else ""
-        lines.append(
-            f"| {s.dataset} | {' and '.join(s.pair)} | {len(s.captures)} | {len(s.devices)}{some} | {s.rows} | {s.of} |"
-        )
-    return "\n".join(lines)
+def lines(table: Sequence[Shared]) -> list[list[object]]:
+    """One line per set and pair of groups, under HEAD; of shared devices the first three are named."""
+    return [
+        [
+            s.dataset, " and ".join(s.pair), len(s.captures), len(s.devices), ", ".join(s.devices[:3]), s.rows, s.of,
+        ]
+        for s in table
+    ]  # fmt: skip

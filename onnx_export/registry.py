@@ -40,7 +40,7 @@ class Registry:
         known = self.of(dataset)
         if known["use"] not in GROUPS:
             raise ValueError(f"set '{dataset}': use is one of {', '.join(GROUPS)}, not {known['use']!r}")
-        own = recorded.get(capture, known["use"])
+        own: str = recorded.get(capture, known["use"])
         if own == "train" and any(fnmatch.fnmatchcase(capture, g) for g in known.get("validation", ())):
             own = "validation"
         if (dataset == LAB and choice == "public") or (dataset != LAB and choice == "lab"):

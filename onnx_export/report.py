@@ -12,6 +12,7 @@ from onnx_export import groups, report_incidents, report_study
 from onnx_export.groups import Results, key, macro_f1, macro_of, of
 from onnx_export.measure import RATES, dense
 from onnx_export.metrics import SMALL_CLASS, of_confusion
+from onnx_export.overlap import HEAD
 from onnx_export.page import Block, Heading, Plot, Table, Text
 from onnx_export.page import write as write_page
 from onnx_export.registry import LAB
@@ -19,15 +20,16 @@ from onnx_export.svg import lines as plot
 from onnx_export.tables import share, total
 from pyad.verdict import CLASSES, DECISION_NAMES
 
+Lines = Sequence[Sequence[object]]
 _CONFUSED = ("hybrid", "lightgbm")
 
 
-def write(results: Results, wanted: Sequence[str], folder: Path, overlap: str = "") -> None:
-    """report.md and report.html. wanted: names of runs that there should be. overlap: what `overlap` found."""
+def write(results: Results, wanted: Sequence[str], folder: Path, overlap: Lines = ()) -> None:
+    """report.md and report.html. wanted: names of runs that there should be. overlap: lines of `overlap`."""
     write_page("How pyad's models do", blocks(results, wanted, overlap), folder)
 
 
-def blocks(results: Results, wanted: Sequence[str], overlap: str) -> list[Block]:
+def blocks(results: Results, wanted: Sequence[str], overlap: Lines) -> list[Block]:
     """The whole report, in the order of the evaluation's checklist."""
     data = _focus(results)
     plain = [r for r in results if key(r)[1] == data and not key(r)[2] and not key(r)[3]]
@@ -82,7 +84,7 @@ def _runs(results: Results, wanted: Sequence[str]) -> list[Block]:
     ]
 
 
-def _data(results: Results, overlap: str) -> list[Block]:
+def _data(results: Results, overlap: Lines) -> list[Block]:
     found: list[Block] = [Heading("Data")]
     seen: dict[str, dict[str, dict[str, int]]] = {}
     for r in results:
@@ -101,7 +103,8 @@ def _data(results: Results, overlap: str) -> list[Block]:
         ),
         Table(["trained on", "group", *CLASSES], lines),
     ]
-    return [*found, Text(f"Overlap (`python -m onnx_export overlap`): {overlap}")] if overlap else found
+    text = "What the groups of a set share that has more than one (`python -m onnx_export overlap`):"
+    return [*found, Text(text), Table(HEAD, overlap)] if overlap else found
 
 
 def _operating(shown: dict[str, dict[str, Any]]) -> list[Block]:

@@ -50,10 +50,10 @@ def scaling(x: Floats, label: NDArray[np.int64], ramps: int, rng: np.random.Gene
     )
 
 
-def class_weights(label: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Inverse square root of class frequency, mean 1 over classes present; absent classes weigh nothing."""
+def class_weights(label: NDArray[np.int64], balance: float) -> NDArray[np.float64]:
+    """1 / frequency ** `balance` of each class, mean 1 over classes present; absent classes weigh nothing."""
     counts = np.bincount(label[label >= 0], minlength=len(CLASSES)).astype(np.float64)
     present = counts > 0
-    weight = np.where(present, 1.0 / np.sqrt(np.maximum(counts, 20.0)), 0.0)
+    weight = np.where(present, np.maximum(counts, 20.0) ** -balance, 0.0)
     weight[0] *= 3.0  # a false alarm costs more than a missed row of an attack, which comes in many
     return np.asarray(weight / weight[present].mean())

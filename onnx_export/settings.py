@@ -35,6 +35,7 @@ class Settings:
     batch_rows: int = 1024
     learning_rate: float = 3e-3
     weight_decay: float = 1e-3
+    balance: float = 0.5  # classes weigh by the inverse of their frequency to this power
     focal_gamma: float = 1.0
     average: float = 0.99  # of each step's weights this much is kept in the average that is exported
     reset_share: float = 0.1  # chunks that start from a zero state, as after a restart

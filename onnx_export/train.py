@@ -71,7 +71,7 @@ def fit_autoencoder(train: Sequence[Capture], settings: Settings) -> Hybrid:
     optimizer = torch.optim.AdamW(parameters, lr=settings.learning_rate)
     for _ in tqdm(range(settings.autoencoder_epochs), desc="autoencoder", disable=None):
         drawn = torch.as_tensor(rng.permutation(len(benign))[: settings.autoencoder_rows])
-        for rows in drawn.split(settings.batch_rows):
+        for rows in torch.split(drawn, settings.batch_rows):
             scaled, known = model.scale(_drop_groups(benign[rows, None], settings, rng)[:, 0])
             _, rebuilt = model.reconstruct(scaled + settings.feature_noise * torch.randn_like(scaled) * known)
             error = ((rebuilt - scaled) ** 2 * known).sum(dim=1) / known.sum(dim=1).clamp(min=1)
@@ -130,7 +130,7 @@ def _epoch(
     # epochs, and every batch is a mixture, which going through all streams side by side would not give.
     model.train()
     where = device()
-    weight = torch.as_tensor(class_weights(label), dtype=torch.float32, device=where)
+    weight = torch.as_tensor(class_weights(label, settings.balance), dtype=torch.float32, device=where)
     total = rows = 0.0
     for batch in batches(material.labelled(label), settings.batch_rows, rng):
         x, labels, lengths = gather(material, batch, label)
