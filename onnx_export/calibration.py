@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import genpareto
 
 from pyad.verdict import ATTACK_CLASSES
 
@@ -32,6 +31,8 @@ def thresholds(probs: NDArray[np.float32], label: NDArray[np.integer], false_pos
 
 def novelty(score: NDArray[np.float32], level: float) -> dict[str, Any]:
     """bundle.yaml's `novelty`: quantiles of benign `score` (n,) and a generalised Pareto tail (Pickands 1975)."""
+    from scipy.stats import genpareto
+
     s = np.sort(score.astype(np.float64))
     if not s.any():
         return {"level": 0.0, "rows": len(s), "quantiles": [[1.0, 0.0]]}  # a model without a novelty score

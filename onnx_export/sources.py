@@ -35,7 +35,9 @@ def labelled_files(folder: Path, registry: Registry) -> Iterator[tuple[str, Path
     for path in sorted(folder.glob(f"*{ROWS}")):
         yield folder.name if folder.name in registry.sets else path.name.removesuffix(ROWS), path
     ruled = {p.name.removesuffix(RULES) for p in folder.glob(f"*{RULES}")}
-    for path in sorted(p for p in folder.iterdir() if _title(p) in ruled and _is_data(p)):
+    data = sorted(p for p in folder.iterdir() if _title(p) in ruled and _is_data(p))
+    # Of a capture and its log the log is read: it has what Zeek saw.
+    for path in {_title(p): p for p in sorted(data, key=lambda p: "conn.log" in p.name)}.values():
         yield folder.name, path
     logs = {p for pattern in _LOGS for p in folder.glob(pattern) if _title(p) not in ruled}
     for path in sorted(logs):
