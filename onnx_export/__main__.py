@@ -10,7 +10,7 @@ from pathlib import Path
 
 from onnx_export.data import load
 from onnx_export.experiment import Experiment, read, read_study
-from onnx_export.registry import CHOICES, HERE
+from onnx_export.registry import CHOICES, GROUPS, HERE
 
 LAB_ROWS = HERE / "data" / "lab"
 CONFIGS = HERE / "configs"
@@ -29,6 +29,7 @@ def _parser() -> argparse.ArgumentParser:
     study.add_argument("--config", type=Path, default=CONFIGS / "study.yaml", help="list of experiments (YAML)")
     study.add_argument("--runs", type=Path, required=True, help="folder of result files")
     study.add_argument("--pause", type=Path, help="begin no run while this file exists")
+    study.add_argument("--no-test", action="store_true", help="look at validation alone, as while trying things")
     evaluate = commands.add_parser("evaluate", help="write the report of the runs there are, and of bundles")
     evaluate.add_argument("bundle", type=Path, nargs="*", help="bundles to measure first")
     evaluate.add_argument("--runs", type=Path, required=True, help="folder of result files")
@@ -70,7 +71,8 @@ def _train(args: argparse.Namespace, folders: list[Path]) -> int:
 def _study(args: argparse.Namespace, folders: list[Path]) -> int:
     from onnx_export.study import run_all
 
-    run_all(read_study(args.config), lambda choice: load(folders, choice), args.runs, args.pause)
+    groups = GROUPS[:-1] if args.no_test else GROUPS
+    run_all(read_study(args.config), lambda choice: load(folders, choice, groups), args.runs, args.pause)
     return 0
 
 

@@ -56,28 +56,45 @@ def fit(kind: str, train: Sequence[Capture], validation: Sequence[Capture], sett
 def _lightgbm(rows: Table, validation: Sequence[Capture], settings: Settings) -> Baseline:
     import lightgbm
 
-    options = {
-        "objective": "multiclass", "num_class": len(CLASSES), "num_leaves": 31, "learning_rate": 0.1,
-        "min_data_in_leaf": 20, "feature_fraction": 0.7, "bagging_fraction": 0.8, "bagging_freq": 1,
-        "seed": settings.seed, "verbose": -1, "num_threads": 1, "deterministic": True,
-    }  # fmt: skip
     held_out = np.concatenate([c.x for c in validation])
     curve: list[dict[str, float]] = []
-    booster = lightgbm.Booster(options, lightgbm.Dataset(rows.x, rows.y, weight=rows.weight))
+    booster = _booster(rows, settings)
     best, text = (-1.0, 0), ""
     for rounds in range(1, _LIGHTGBM_ROUNDS + 1):
         booster.update()
         if rounds % _LIGHTGBM_STEP:
             continue
-        probs = _whole(np.asarray(booster.predict(held_out), dtype=np.float32), np.arange(len(CLASSES)))
+        probs = np.asarray(booster.predict(held_out, num_threads=1), dtype=np.float32)
         value, macros = validation_value(probs, validation, settings.false_positive_rate)
         curve.append({"rounds": rounds, "value": value, **macros})
         if value > best[0]:
             best, text = (value, rounds), booster.model_to_string()
         elif rounds - best[1] >= _LIGHTGBM_PATIENCE:
             break
-    chosen = lightgbm.Booster(model_str=text)
-    return Baseline(lambda x: np.asarray(chosen.predict(x, num_threads=1), dtype=np.float32), curve)
+    return Baseline(_predict(lightgbm.Booster(model_str=text)), curve)
+
+
+def boosted(rows: Table, settings: Settings, rounds: int) -> Scorer:
+    """Boosted trees of a fixed number of rounds."""
+    booster = _booster(rows, settings)
+    for _ in range(rounds):
+        booster.update()
+    return _predict(booster)
+
+
+def _booster(rows: Table, settings: Settings) -> Any:
+    import lightgbm
+
+    options = {
+        "objective": "multiclass", "num_class": len(CLASSES), "num_leaves": 31, "learning_rate": 0.1,
+        "min_data_in_leaf": 20, "feature_fraction": 0.7, "bagging_fraction": 0.8, "bagging_freq": 1,
+        "seed": settings.seed, "verbose": -1, "num_threads": 1, "deterministic": True,
+    }  # fmt: skip
+    return lightgbm.Booster(options, lightgbm.Dataset(rows.x, rows.y, weight=rows.weight))
+
+
+def _predict(booster: Any) -> Scorer:
+    return lambda x: np.asarray(booster.predict(x, num_threads=1), dtype=np.float32)
 
 
 def _random_forest(rows: Table, _: Sequence[Capture], settings: Settings) -> Baseline:

@@ -73,11 +73,9 @@ def batches(chunks: Sequence[Chunk], batch_rows: int, rng: np.random.Generator |
         yield groups[int(i)]
 
 
-def gather(material: Material, batch: Sequence[Chunk], label: NDArray[np.int64]) -> tuple[Tensor, Tensor, Tensor]:
-    """(x (B, T, F) raw, labels (B, T) with -1 on padding, lengths (B,))."""
+def gather(material: Material, batch: Sequence[Chunk]) -> tuple[Tensor, NDArray[np.int64], Tensor]:
+    """(x (B, T, F) raw, row indices (B, T) with -1 on padding, lengths (B,))."""
     lengths = np.array([len(c.rows) for c in batch])
-    index = np.zeros((len(batch), lengths.max()), dtype=np.int64)
-    valid = np.arange(lengths.max()) < lengths[:, None]
-    index[valid] = np.concatenate([c.rows for c in batch])
-    labels = np.where(valid, label[index], -1)
-    return torch.as_tensor(material.x[index]), torch.as_tensor(labels), torch.as_tensor(lengths)
+    index = np.full((len(batch), lengths.max()), -1, dtype=np.int64)
+    index[np.arange(lengths.max()) < lengths[:, None]] = np.concatenate([c.rows for c in batch])
+    return torch.as_tensor(material.x[index]), index, torch.as_tensor(lengths)

@@ -31,7 +31,6 @@ class Shape:
     latent: int = 16
     fused: int = 64
     ramps: int = 6  # of each feature, at most
-    dropout: float = 0.1
     without: str = ""
 
     @property
@@ -137,8 +136,7 @@ class Hybrid(nn.Module):
             steps = steps * 0
         if s.without == "autoencoder":
             latent, surprise = latent * 0, surprise * 0
-        parts = torch.cat([steps, pool, embedded, latent, surprise], dim=2)
-        fused = torch.relu(self.fuse(nn.functional.dropout(parts, s.dropout, self.training)))
+        fused = torch.relu(self.fuse(torch.cat([steps, pool, embedded, latent, surprise], dim=2)))
         at, last = torch.arange(len(lengths), device=scaled.device), lengths.to(scaled.device)
         ring = [window[at, last + k] for k in range(KERNEL - 1)]
         following = torch.cat([*ring, earlier[at, last], h_next[0], c_next[0]], dim=1)

@@ -29,7 +29,7 @@ class Settings:
     members: int = 1  # networks in the fused ensemble, each of this shape
     autoencoder_epochs: int = 10
     autoencoder_rows: int = 60_000  # benign rows an epoch of the autoencoder sees, drawn anew each time
-    epochs: int = 24
+    epochs: int = 40
     patience: int = 15  # epochs without a better validation score before training ends
     chunk: int = 64  # steps of truncated backpropagation; the state is carried on, without gradient
     batch_rows: int = 1024
@@ -37,6 +37,7 @@ class Settings:
     weight_decay: float = 1e-3
     balance: float = 0.5  # classes weigh by the inverse of their frequency to this power
     focal_gamma: float = 1.0
+    distil: float = 0.0  # weight of what boosted trees say of captures they have not seen, beside the labels
     average: float = 0.99  # of each step's weights this much is kept in the average that is exported
     reset_share: float = 0.1  # chunks that start from a zero state, as after a restart
     refresh_epochs: int = 5  # every so many epochs all states are computed anew, with the weights of that moment

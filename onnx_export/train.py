@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import logging
 import math
 import os
 from collections.abc import Iterator, Sequence
@@ -23,11 +24,13 @@ from onnx_export.metrics import Scored, validation_value
 from onnx_export.network import Hybrid, Shape, merge
 from onnx_export.scaling import class_weights, scaling
 from onnx_export.settings import Settings
+from onnx_export.teacher import soft_labels
 from pyad.features import FEATURE_GROUPS, FEATURES
 from pyad.verdict import CLASSES
 
 # What all members share: fitted before them, and left as it is.
 _SHARED = ("residual_scale", "encode", "decode")
+LOG = logging.getLogger(__name__)
 Curve = list[dict[str, float]]
 _SCORE_ROWS = 16384  # rows of one call when scoring
 
@@ -102,6 +105,7 @@ def _fit_member(
         optimizer, lambda e: min((e + 1) / warm, 0.5 * (1 + math.cos(math.pi * e / settings.epochs)) + 0.01)
     )
     material = Material(train, settings.chunk)
+    soft = soft_labels(train, settings) if settings.distil else None
     states = torch.zeros(len(material.chunks), model.shape.state, device=device())
     best: tuple[float, int, dict[str, Tensor]] = (-1.0, 0, {})
     curve: Curve = []
@@ -109,11 +113,12 @@ def _fit_member(
         if epoch % settings.refresh_epochs == 0 and epoch:
             states = _states(model, material)
         label = labels_of([capped(c, settings.cap, settings.seed + epoch) for c in train])
-        loss = _epoch(model, average, optimizer, material, label, states, settings, rng)
+        loss = _epoch(model, average, optimizer, material, label, states, soft, settings, rng)
         schedule.step()
         scored = score(average, validation)
         value, macros = validation_value(scored.probs, validation, settings.false_positive_rate)
         curve.append({"seed": settings.seed, "epoch": epoch, "loss": loss, "value": value, **macros})
+        LOG.info("member %d, epoch %d: loss %.4f, validation %.4f", settings.seed, epoch, loss, value)
         if value > best[0]:
             best = (value, epoch, {k: v.clone() for k, v in average.state_dict().items()})
         elif epoch - best[1] >= settings.patience:
@@ -124,7 +129,7 @@ def _fit_member(
 
 def _epoch(
     model: Hybrid, average: Hybrid, optimizer: torch.optim.Optimizer, material: Material, label: NDArray[np.int64],
-    states: Tensor, settings: Settings, rng: np.random.Generator,
+    states: Tensor, soft: NDArray[np.float32] | None, settings: Settings, rng: np.random.Generator,
 ) -> float:  # fmt: skip
     # Chunks come in random order, each from the state that its stream's last visit left: fresh enough after the first
     # epochs, and every batch is a mixture, which going through all streams side by side would not give.
@@ -133,7 +138,7 @@ def _epoch(
     weight = torch.as_tensor(class_weights(label, settings.balance), dtype=torch.float32, device=where)
     total = rows = 0.0
     for batch in batches(material.labelled(label), settings.batch_rows, rng):
-        x, labels, lengths = gather(material, batch, label)
+        x, index, lengths = gather(material, batch)
         own = torch.as_tensor([c.number for c in batch], device=where)
         following = torch.as_tensor([c.following for c in batch], device=where)
         kept = torch.as_tensor(rng.random((len(batch), 1)) >= settings.reset_share, device=where)
@@ -141,7 +146,13 @@ def _epoch(
         noisy = (scaled + settings.feature_noise * torch.randn_like(scaled)) * known
         logits, _, after = model(noisy, known, lengths, states[own] * kept)
         states[following[following >= 0]] = after.detach()[following >= 0]
-        loss = _loss(logits, labels.to(where), weight, settings)
+        at = index[(index >= 0) & (label[index] >= 0)]
+        labelled = torch.as_tensor((index >= 0) & (label[index] >= 0), device=where)
+        targets = torch.as_tensor(label[at], device=where)
+        loss = _loss(logits[labelled], targets, weight, settings)
+        if soft is not None:
+            told = torch.as_tensor(soft[at], device=where)
+            loss = (1 - settings.distil) * loss + settings.distil * _distilled(logits[labelled], told, weight[targets])
         optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -155,11 +166,15 @@ def _epoch(
 
 
 def _loss(logits: Tensor, labels: Tensor, weight: Tensor, s: Settings) -> Tensor:
-    """Class-weighted focal loss (Lin et al., ICCV 2017) over the labelled rows of a batch."""
-    labelled = labels >= 0
-    log_p = torch.log_softmax(logits[labelled], dim=1).gather(1, labels[labelled][:, None])[:, 0]
+    """Class-weighted focal loss (Lin et al., ICCV 2017) of rows (rows, classes)."""
+    log_p = torch.log_softmax(logits, dim=1).gather(1, labels[:, None])[:, 0]
     focal = (1 - log_p.exp()) ** s.focal_gamma
-    return -(weight[labels[labelled]] * focal * log_p).mean()
+    return -(weight[labels] * focal * log_p).mean()
+
+
+def _distilled(logits: Tensor, told: Tensor, weight: Tensor) -> Tensor:
+    """Cross-entropy to the trees' probabilities (rows, classes), rows weighing as in the other loss."""
+    return -(weight * (told * torch.log_softmax(logits, dim=1)).sum(dim=1)).mean()
 
 
 def _drop_groups(x: Tensor, settings: Settings, rng: np.random.Generator) -> Tensor:
@@ -207,7 +222,7 @@ def _walk(model: Hybrid, material: Material) -> Iterator[tuple[Any, ...]]:
     with torch.no_grad():
         for chunks in material.depths:
             for batch in batches(chunks, _SCORE_ROWS, None):
-                x, _, lengths = gather(material, batch, material.label)
+                x, _, lengths = gather(material, batch)
                 own = torch.as_tensor([c.number for c in batch], device=where)
                 following = torch.as_tensor([c.following for c in batch], device=where)
                 scaled, known = model.scale(x.to(where))
