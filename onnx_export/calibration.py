@@ -24,10 +24,13 @@ def thresholds(probs: NDArray[np.float32], label: NDArray[np.integer], false_pos
     """
     benign = probs[label == 0]
     level = 1.0 - false_positive_rate / len(ATTACK_CLASSES)
-    return {
-        name: float(np.clip(np.quantile(benign[:, i], level), _FLOOR, 0.9999))
-        for i, name in enumerate(ATTACK_CLASSES, start=1)
-    }
+    found = {}
+    for i, name in enumerate(ATTACK_CLASSES, start=1):
+        # A class is decided at its threshold or above: where many benign rows have one and the same probability, as
+        # trees give them, it lies just above that.
+        limit = np.nextafter(np.quantile(benign[:, i], level, method="higher"), np.float32(2))
+        found[name] = float(np.maximum(limit, _FLOOR))
+    return found
 
 
 def novelty(score: NDArray[np.float32], level: float) -> dict[str, Any]:

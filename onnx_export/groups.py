@@ -49,7 +49,7 @@ def interval(counts: NDArray[np.int64], what: str = "alarmed", seed: int = 0) ->
     """95 % interval of the macro measure from counts (captures, classes, decisions), drawing captures anew."""
     rng = np.random.default_rng(seed)
     values = [macro_of(counts[rng.integers(0, len(counts), len(counts))].sum(axis=0), what) for _ in range(_DRAWS)]
-    low, high = np.quantile(values, [0.025, 0.975])
+    low, high = np.nanquantile(values, [0.025, 0.975])
     return float(low), float(high)
 
 
@@ -83,7 +83,7 @@ def difference(
                 for a, b in chosen
             ])
         )  # fmt: skip
-    low, high = np.quantile(means, [0.025, 0.975])
+    low, high = np.nanquantile(means, [0.025, 0.975])
     return per_seed, (float(low), float(high))
 
 
