@@ -138,6 +138,9 @@ def of_confusion(table: NDArray[np.integer]) -> dict[str, dict[str, float]]:
 
 
 def macro(classes: dict[str, dict[str, float]], what: str, least: int = 1, attacks: bool = True) -> float:
-    """Mean of one measure of `of_confusion` over classes with at least `least` rows; attacks: without benign. NaN for none."""
+    """Mean of one measure of `of_confusion` over classes with at least `least` rows, NaN for none.
+
+    attacks: without benign.
+    """
     values = [c[what] for n, c in classes.items() if c["rows"] >= least and not (attacks and n == CLASSES[0])]
     return float(np.mean(values)) if values else math.nan
