@@ -122,7 +122,7 @@ def _operating(shown: dict[str, dict[str, Any]]) -> list[Block]:
     return [
         Heading("Operating point"),
         Text(
-            "The largest share of benign validation rows alarmed at which the benign validation captures give at most "
+            "Per class the largest rate at which its false incidents on the benign validation captures stay within "
             "one new incident a day per 100 devices; thresholds per class follow from it. Where none does, the least "
             "that was tried. Bundles keep their own."
         ),
