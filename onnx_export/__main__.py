@@ -1,33 +1,47 @@
-"""`python -m onnx_export`: train a bundle, evaluate one."""
+"""`python -m onnx_export`: train a bundle, run a study, write its report, look for overlap between the groups."""
 
 from __future__ import annotations
 
 import argparse
-import hashlib
 import logging
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from onnx_export.data import HERE, Split, labelled_files, load, registry
+from onnx_export.data import load
+from onnx_export.experiment import Experiment, read, read_study
+from onnx_export.registry import CHOICES, GROUPS, HERE
 
 LAB_ROWS = HERE / "data" / "lab"
-SUMS = "SHA256SUMS"
+CONFIGS = HERE / "configs"
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m onnx_export", description="Train and measure pyad's models.")
     commands = parser.add_subparsers(dest="command", required=True)
     train = commands.add_parser("train", help="train, calibrate, evaluate and write a bundle")
+    train.add_argument("--config", type=Path, default=CONFIGS / "hospital.yaml", help="experiment (YAML)")
     train.add_argument("--out", type=Path, required=True, help="bundle folder, such as models/hospital")
-    train.add_argument("--version", default="0.1.0")
-    train.add_argument("--seed", type=int, default=1)
-    train.add_argument("--epochs", type=int, default=None)
-    evaluate = commands.add_parser("evaluate", help="count what a bundle decides on labelled captures")
-    evaluate.add_argument("bundle", type=Path)
-    for command in (train, evaluate):
+    train.add_argument("--version", default="0.2.0")
+    train.add_argument("--seed", type=int, help="instead of the experiment's")
+    train.add_argument("--init", type=Path, help="go on from this bundle's weights (a site's own data added)")
+    study = commands.add_parser("study", help="run the experiments of a list, going on where it stopped")
+    study.add_argument("--config", type=Path, default=CONFIGS / "study.yaml", help="list of experiments (YAML)")
+    study.add_argument("--runs", type=Path, required=True, help="folder of result files")
+    study.add_argument("--pause", type=Path, help="begin no run while this file exists")
+    study.add_argument("--no-test", action="store_true", help="look at validation alone, as while trying things")
+    evaluate = commands.add_parser("evaluate", help="write the report of the runs there are, and of bundles")
+    evaluate.add_argument("bundle", type=Path, nargs="*", help="bundles to measure first")
+    evaluate.add_argument("--runs", type=Path, required=True, help="folder of result files")
+    evaluate.add_argument("--out", type=Path, required=True, help="folder for report.md and report.html")
+    evaluate.add_argument("--config", type=Path, default=CONFIGS / "study.yaml", help="the list that should be there")
+    overlap = commands.add_parser("overlap", help="what training, validation and test share; fails where they do")
+    overlap.add_argument("--choice", choices=CHOICES, default="clean", help="what trains")
+    for command in (train, study, evaluate, overlap):
         command.add_argument(
-            "--data", type=Path, action="append", default=[], help="folder of SET.jsonl.gz; may be given several times"
-        )
+            "--data", type=Path, action="append", default=[],
+            help="folder of labelled connections (see onnx_export/README.md); may be given several times",
+        )  # fmt: skip
     return parser
 
 
@@ -35,64 +49,57 @@ def main() -> int:
     """Run; errors in the data end in a traceback, which is what a developer wants here."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     args = _parser().parse_args()
-    split = load([LAB_ROWS, *args.data])
-    return _train(args, split) if args.command == "train" else _evaluate(args.bundle, split)
+    commands: dict[str, Callable[[argparse.Namespace, list[Path]], int]] = {
+        "train": _train, "study": _study, "evaluate": _evaluate, "overlap": _overlap,
+    }  # fmt: skip
+    return commands[args.command](args, [LAB_ROWS, *args.data])
 
 
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def _train(args: argparse.Namespace, folders: list[Path]) -> int:
+    from onnx_export import write_bundle
+    from onnx_export.from_bundle import read_network
 
-
-def _train(args: argparse.Namespace, split: Split) -> int:
-    from onnx_export import evaluate, write_bundle
-    from onnx_export.train import Settings, fit
-    from pyad.bundle import load_bundle
-
-    known = registry()
-    settings = Settings(seed=args.seed)
-    if args.epochs:
-        settings = replace(settings, epochs=args.epochs)
-    model, curve = fit(split.train, split.validation, known["cap"], settings)
-    for point in curve:
-        logging.info(" ".join(f"{k}={v:.4g}" for k, v in point.items()))
-    name = args.out.name
-    graphs = write_bundle.write_graphs(args.out, model, name, args.version)
-    used = {c.dataset for c in (*split.train, *split.validation)}
-    files = {
-        f"{dataset}/{path.name}": _sha256(path)
-        for dataset, path in labelled_files([LAB_ROWS, *args.data])
-        if dataset in used
-    }
-    files |= _lab_captures()
-    fields = write_bundle.manifest(model, split, settings, known["sets"], name, args.version, graphs, files)
-    write_bundle.write_manifest(args.out, fields, {})
-    bundle = load_bundle(args.out)
-    test = evaluate.tally(split.test, evaluate.decisions(bundle, split.test)) if split.test else {}
-    validation = evaluate.tally(split.validation, evaluate.decisions(bundle, split.validation))
-    write_bundle.write_manifest(args.out, fields, test)
-    write_bundle.write_card(args.out, fields, test, validation)
-    logging.info(evaluate.markdown({**validation}))
-    logging.info(evaluate.markdown(test))
+    experiment: Experiment = read(args.config)
+    if args.seed is not None:
+        experiment = replace(experiment, settings=replace(experiment.settings, seed=args.seed))
+    start = read_network(args.init) if args.init else None
+    split = load(folders, experiment.data)
+    logging.info(write_bundle.make(experiment, split, folders, args.out, args.version, start))
     return 0
 
 
-def _lab_captures() -> dict[str, str]:
-    # The recordings themselves are not kept here; their sums are, so that nobody can train on a demo unnoticed.
-    sums = LAB_ROWS / SUMS
-    pairs = (line.split() for line in sums.read_text().splitlines()) if sums.exists() else ()
-    return {name: digest for digest, name in pairs}
+def _study(args: argparse.Namespace, folders: list[Path]) -> int:
+    from onnx_export.study import run_all
 
-
-def _evaluate(path: Path, split: Split) -> int:
-    from onnx_export import evaluate
-    from pyad.bundle import load_bundle
-
-    bundle = load_bundle(path)
-    for part in (split.validation, split.test):
-        if part:
-            logging.info(evaluate.markdown(evaluate.tally(part, evaluate.decisions(bundle, part))))
+    groups = GROUPS[:-1] if args.no_test else GROUPS
+    run_all(read_study(args.config), lambda choice: load(folders, choice, groups), args.runs, args.pause)
     return 0
+
+
+def _evaluate(args: argparse.Namespace, folders: list[Path]) -> int:
+    from onnx_export import report
+    from onnx_export.overlap import held, lines, shared
+    from onnx_export.run import read_all, write
+
+    if args.bundle:
+        from onnx_export.bundle_run import measure_bundle
+
+        split = load(folders, "clean", only=("validation", "test"))
+        for path in args.bundle:
+            write(measure_bundle(path, split), args.runs)
+    overlap = lines(shared(held(folders, "clean")))
+    report.write(read_all(args.runs), [e.name for e in read_study(args.config)], args.out, overlap)
+    logging.info("%s", args.out / "report.html")
+    return 0
+
+
+def _overlap(args: argparse.Namespace, folders: list[Path]) -> int:
+    from onnx_export.overlap import HEAD, clean, held, lines, shared
+    from onnx_export.tables import markdown
+
+    table = shared(held(folders, args.choice))
+    logging.info(markdown(HEAD, lines(table)))
+    return 0 if clean(table) else 1
 
 
 if __name__ == "__main__":

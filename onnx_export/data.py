@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-import fnmatch
-import gzip
 import hashlib
-import json
+import logging
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import yaml
 from numpy.typing import NDArray
 
+from onnx_export.registry import load_registry
+from onnx_export.sources import Records, labelled_files, read_labelled, recorded_groups
 from pyad.features import FeatureExtractor
 from pyad.row import BY_NAME, Rows, from_tuples
 from pyad.verdict import CLASSES
 
-HERE = Path(__file__).parent
-Records = list[dict[str, Any]]
+LOG = logging.getLogger(__name__)
 # Services that one client may use many times a second all day.
 _STEADY = frozenset(("dns", "http", "ssl", "ntp", "snmp", "syslog", "modbus", "dicom", "hl7"))
 # As in the product's default configuration: tables of other sizes collide differently.
@@ -33,7 +30,8 @@ class Capture:
     """One capture as the model sees it.
 
     x: float32 (rows, features). stream: int64 (rows,), originator streams numbered within the capture, -1 none.
-    label: int8 (rows,), index into CLASSES or -1 for background (neither trained on nor scored).
+    label: int8 (rows,), index into CLASSES or -1 for background (neither trained on nor scored). rows: what it was
+    made from, in the same order, of captures that are not trained on; incidents are counted on them.
     """
 
     dataset: str
@@ -42,6 +40,7 @@ class Capture:
     stream: NDArray[np.int64]
     label: NDArray[np.int8]
     detail: tuple[str, ...]
+    rows: Rows | None = None
 
 
 @dataclass(frozen=True)
@@ -53,54 +52,26 @@ class Split:
     test: tuple[Capture, ...]
 
 
-def registry() -> dict[str, Any]:
-    """The data set registry, `sets.yaml`."""
-    loaded: dict[str, Any] = yaml.safe_load((HERE / "sets.yaml").read_text())
-    return loaded
+def load(folders: Sequence[Path], choice: str = "clean", only: Sequence[str] | None = None) -> Split:
+    """Every labelled connection in `folders`, split by the registry's rules under a choice of training data.
 
-
-def load(folders: Sequence[Path], only: Sequence[str] | None = None) -> Split:
-    """Every labelled connection in `folders`, by the registry's rules. Raises KeyError for an unknown set."""
-    sets = registry()["sets"]
+    only: groups to load. Raises ValueError for an unknown set and for labels that are no classes.
+    """
+    registry = load_registry(folders)
     parts: dict[str, list[Capture]] = {"train": [], "validation": [], "test": []}
-    for dataset, path in labelled_files(folders):
-        if only is not None and dataset not in only:
-            continue
-        known = sets[dataset]
-        groups = recording_groups(path.parent) if known.get("grouped") else {}
-        for name, records in read_records(path):
-            use = groups.get(name, known["use"])
-            if use == "train" and any(fnmatch.fnmatchcase(name, g) for g in known.get("validation", ())):
-                use = "validation"
-            parts[use].append(make_capture(dataset, name, records))
-            if use == "train":
-                variants = [*_other_pace(name, records), *_busy_clients(name, records)]
-                parts[use].extend(make_capture(dataset, name, rows, pace) for rows, pace in variants)
-    return Split(tuple(parts["train"]), tuple(parts["validation"]), tuple(parts["test"]))
-
-
-def labelled_files(folders: Sequence[Path]) -> Iterator[tuple[str, Path]]:
-    """(set, file) of every `*.jsonl.gz`: a folder named after a set holds that set, else a file is named after one."""
-    sets = registry()["sets"]
     for folder in folders:
-        for path in sorted(folder.glob("*.jsonl.gz")):
-            yield (folder.name if folder.name in sets else path.name.removesuffix(".jsonl.gz")), path
-
-
-def recording_groups(folder: Path) -> dict[str, str]:
-    """Capture name → train, validation or test, as the lab recorded it (`recordings.yaml` beside the rows)."""
-    recordings = yaml.safe_load((folder / "recordings.yaml").read_text())
-    return {f"lab/{title}.pcap": recording["group"] for title, recording in recordings.items()}
-
-
-def read_records(path: Path) -> Iterator[tuple[str, Records]]:
-    """(capture name, its connections) of a file with one JSON object a line: conn.log names + capture, label."""
-    by_capture: dict[str, Records] = {}
-    with gzip.open(path, "rt", encoding="utf-8") as file:
-        for line in file:
-            record = json.loads(line)
-            by_capture.setdefault(record["capture"], []).append(record)
-    yield from by_capture.items()
+        recorded = recorded_groups(folder)
+        for dataset, path in labelled_files(folder, registry):
+            LOG.info("%s: %s", dataset, path.name)
+            for name, records in read_labelled(dataset, path, registry.of(dataset)):
+                use = registry.group(dataset, name, recorded, choice)
+                if use is None or (only is not None and use not in only):
+                    continue
+                parts[use].append(make_capture(dataset, name, records, keep_rows=use != "train"))
+                if use == "train":
+                    variants = [*_other_pace(name, records), *_busy_clients(name, records)]
+                    parts[use].extend(make_capture(dataset, name, rows, pace) for rows, pace in variants)
+    return Split(tuple(parts["train"]), tuple(parts["validation"]), tuple(parts["test"]))
 
 
 def _draw(*what: str) -> float:
@@ -140,7 +111,7 @@ def _busy_clients(name: str, records: Records) -> Iterator[tuple[Records, float]
         yield rows, rate * max(span, 1e-3) / count
 
 
-def make_capture(dataset: str, name: str, records: Records, pace: float = 1.0) -> Capture:
+def make_capture(dataset: str, name: str, records: Records, pace: float = 1.0, keep_rows: bool = False) -> Capture:
     """Features of one capture's rows, in the order in which Zeek would have delivered them, `pace` times as fast."""
     fields = [f for f in BY_NAME if any(f in r for r in records)]
     rows = from_tuples(fields, [[r.get(f) for f in fields] for r in records], name)
@@ -155,7 +126,8 @@ def make_capture(dataset: str, name: str, records: Records, pace: float = 1.0) -
     fresh = np.concatenate([b.fresh for b in blocks])
     label = np.array([_class_index(records[i]["label"]) for i in order], dtype=np.int8)
     detail = tuple(str(records[i].get("label_detail", "")) for i in order)
-    return Capture(dataset, name, np.concatenate([b.x for b in blocks]), _streams(stream, fresh), label, detail)
+    x = np.concatenate([b.x for b in blocks])
+    return Capture(dataset, name, x, _streams(stream, fresh), label, detail, rows if keep_rows else None)
 
 
 def _class_index(label: str) -> int:
@@ -201,17 +173,14 @@ def capped(capture: Capture, cap: int, seed: int) -> Capture:
     return replace(capture, label=label)
 
 
-def overlap(split: Split) -> dict[str, int]:
-    """Exact duplicate feature rows and captures shared between training and the rest (captures must be 0).
+def labels_of(captures: Sequence[Capture]) -> NDArray[np.int64]:
+    """Labels of captures laid end to end."""
+    return np.concatenate([c.label for c in captures]).astype(np.int64)
 
-    Sets that the registry splits by recording are in both on purpose, and not counted among the sets.
-    """
-    grouped = {name for name, known in registry()["sets"].items() if known.get("grouped")}
-    seen = {row.tobytes() for c in split.train for row in c.x}
-    rest = (*split.validation, *split.test)
-    return {
-        "captures": len({c.name for c in split.train} & {c.name for c in rest}),
-        "sets_train_test": len(({c.dataset for c in split.train} & {c.dataset for c in split.test}) - grouped),
-        "identical_rows_validation": sum(row.tobytes() in seen for c in split.validation for row in c.x),
-        "identical_rows_test": sum(row.tobytes() in seen for c in split.test for row in c.x),
-    }
+
+def stream_rows(stream: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+    """Row indices of each stream; rows whose originator holds no state (-1) are streams of their own."""
+    order = np.argsort(stream, kind="stable")
+    s = stream[order]
+    bounds = np.flatnonzero((s[1:] != s[:-1]) | (s[1:] < 0)) + 1
+    return [part for part in np.split(order, bounds) if len(part)]

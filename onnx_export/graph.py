@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -20,7 +21,7 @@ IR_VERSION = 8  # read by onnxruntime 1.17 and newer
 CLIP = 8.0
 KERNEL = 3  # rows the convolution reads
 
-Weights = Mapping[str, NDArray[np.float32]]
+Weights = Mapping[str, NDArray[Any]]
 
 
 class _Builder:
@@ -88,9 +89,17 @@ def _autoencoder(b: _Builder, w: Weights, scaled: str, known: str) -> tuple[str,
     return latent, residual
 
 
-def _head(b: _Builder, w: Weights, hidden: str, pool: str, latent: str, residual: str) -> None:
+def _embed(b: _Builder, w: Weights, scaled: str, known: str) -> str:
+    feature = b.constant("ramp_feature", w["ramp_feature"])
+    above = b.op("Sub", b.op("Gather", scaled, feature, axis=-1), b.constant("low", w["low"]))
+    ramps = b.op("Clip", b.op("Mul", above, b.constant("inverse_width", w["inverse_width"])), b.scalar(0), b.scalar(1))
+    ramps = b.op("Mul", ramps, b.op("Gather", known, feature, axis=-1))
+    return b.dense(b.op("Concat", ramps, known, axis=-1), w, "embed", relu=True)
+
+
+def _head(b: _Builder, w: Weights, hidden: str, pool: str, now: str, latent: str, residual: str) -> None:
     surprise = b.op("Log", b.op("Add", residual, b.scalar(1.0)))
-    fused = b.dense(b.op("Concat", hidden, pool, latent, surprise, axis=-1), w, "fuse", relu=True)
+    fused = b.dense(b.op("Concat", hidden, pool, now, latent, surprise, axis=-1), w, "fuse", relu=True)
     b.op("Softmax", b.dense(fused, w, "classify"), out="probs", axis=-1)
 
 
@@ -132,7 +141,7 @@ def build_step(w: Weights, metadata: Mapping[str, str]) -> onnx.ModelProto:
     b = _Builder()
     scaled, known = _scaled(b, w)
     older, old, pooled, h, c = _split_state(b, w)
-    now = b.dense(scaled, w, "embed", relu=True)
+    now = _embed(b, w, scaled, known)
     window = b.op("Concat", older, old, now, axis=1)
     flat = w["conv_w"].reshape(-1, w["conv_b"].size)  # (kernel × embed, conv)
     convolved = b.op("Relu", b.op("Gemm", window, b.constant("conv_w", flat), b.constant("conv_b", w["conv_b"])))
@@ -145,7 +154,7 @@ def build_step(w: Weights, metadata: Mapping[str, str]) -> onnx.ModelProto:
     c_next = b.op("Add", kept, b.op("Mul", b.op("Sigmoid", i), b.op("Tanh", g)))
     h_next = b.op("Mul", b.op("Sigmoid", o), b.op("Tanh", c_next))
     latent, residual = _autoencoder(b, w, scaled, known)
-    _head(b, w, h_next, pool, latent, residual)
+    _head(b, w, h_next, pool, now, latent, residual)
     b.op("Concat", old, now, convolved, h_next, c_next, out="next_state", axis=1)
     inputs = [
         helper.make_tensor_value_info("x", TensorProto.FLOAT, ["rows", w["mean"].size]),
@@ -164,7 +173,7 @@ def build_sequence(w: Weights, metadata: Mapping[str, str]) -> onnx.ModelProto:
     scaled, known = _scaled(b, w)
     older, old, pooled, h, c = _split_state(b, w)
     one = b.ints(1)
-    now = b.dense(scaled, w, "embed", relu=True)
+    now = _embed(b, w, scaled, known)
     window = b.op("Concat", b.op("Unsqueeze", older, one), b.op("Unsqueeze", old, one), now, axis=1)
     kernel = np.transpose(w["conv_w"], (2, 1, 0))  # ONNX: (out, in, kernel)
     planes = b.op("Transpose", window, perm=[0, 2, 1])
@@ -189,7 +198,7 @@ def build_sequence(w: Weights, metadata: Mapping[str, str]) -> onnx.ModelProto:
     )  # fmt: skip
     run = b.op("Transpose", b.op("Squeeze", steps, one), perm=[1, 0, 2])
     latent, residual = _autoencoder(b, w, scaled, known)
-    _head(b, w, run, pool, latent, residual)
+    _head(b, w, run, pool, now, latent, residual)
     length = b.op("Unsqueeze", b.op("Cast", "length", to=TensorProto.INT64), one)
 
     def at(source: str, offset: int) -> str:

@@ -6,7 +6,8 @@ It runs on rows in order with carried state per host, the way it is used; `graph
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,16 +20,18 @@ from onnx_export.graph import CLIP, KERNEL
 
 @dataclass(frozen=True)
 class Shape:
-    """Widths of the network's layers."""
+    """Widths of the network's layers. without: "lstm", "conv" or "autoencoder", a part left out to see what for."""
 
     features: int
     classes: int
-    embed: int = 12
-    conv: int = 12
-    hidden: int = 16
+    embed: int = 48
+    conv: int = 32
+    hidden: int = 32
     ae_hidden: int = 48
     latent: int = 16
-    fused: int = 24
+    fused: int = 64
+    ramps: int = 6  # of each feature, at most
+    without: str = ""
 
     @property
     def state(self) -> int:
@@ -36,16 +39,41 @@ class Shape:
         return (KERNEL - 1) * self.embed + self.conv + 2 * self.hidden
 
 
+@dataclass(frozen=True)
+class Scaling:
+    """How raw features become the network's input, fitted on training rows once.
+
+    mean, inverse_scale: (features,), 0 for features not used. ramp_feature, low, inverse_width: (ramps,), the ramp of
+    a scaled feature that rises from 0 at `low` to 1.
+    """
+
+    mean: NDArray[np.float32]
+    inverse_scale: NDArray[np.float32]
+    ramp_feature: NDArray[np.int64]
+    low: NDArray[np.float32]
+    inverse_width: NDArray[np.float32]
+
+
 class Hybrid(nn.Module):
     """x (batch, steps, features) raw with NaN unset, lengths (batch,), state (batch, shape.state) → logits and more."""
 
-    def __init__(self, shape: Shape, mean: NDArray[np.float32], inverse_scale: NDArray[np.float32]) -> None:
+    mean: Tensor
+    inverse_scale: Tensor
+    ramp_feature: Tensor
+    low: Tensor
+    inverse_width: Tensor
+    residual_scale: Tensor
+
+    def __init__(self, shape: Shape, scaling: Scaling) -> None:
         super().__init__()
         self.shape = shape
-        self.register_buffer("mean", torch.as_tensor(mean))
-        self.register_buffer("inverse_scale", torch.as_tensor(inverse_scale))
+        self.scaling = scaling
+        # Each feature enters as ramps from one quantile of training to the next (Gorishniy et al., NeurIPS 2022), which
+        # gives a linear layer the thresholds that trees have; and whether it is set, which says something too.
+        for f in fields(scaling):
+            self.register_buffer(f.name, torch.as_tensor(getattr(scaling, f.name)))
         self.register_buffer("residual_scale", torch.ones(shape.features))
-        self.embed = nn.Linear(shape.features, shape.embed)
+        self.embed = nn.Linear(len(scaling.low) + shape.features, shape.embed)
         self.conv = nn.Conv1d(shape.embed, shape.conv, KERNEL)
         self.lstm = nn.LSTM(shape.conv, shape.hidden, batch_first=True)
         self.encode = nn.Sequential(
@@ -57,15 +85,26 @@ class Hybrid(nn.Module):
         self.decode = nn.Sequential(
             nn.Linear(shape.latent, shape.ae_hidden), nn.ReLU(), nn.Linear(shape.ae_hidden, shape.features)
         )
-        # The convolution's output also goes around the LSTM: what one row shows need not pass through memory.
-        self.fuse = nn.Linear(shape.hidden + shape.conv + shape.latent + shape.features, shape.fused)
+        # Row and convolution also go around the LSTM: what one row shows need not pass through memory.
+        self.fuse = nn.Linear(sum(self.fused_inputs), shape.fused)
         self.classify = nn.Linear(shape.fused, shape.classes)
+
+    @property
+    def fused_inputs(self) -> list[int]:
+        """Widths of what the fused layer reads: LSTM, convolution, embedded row, latent code, residuals."""
+        s = self.shape
+        return [s.hidden, s.conv, s.embed, s.latent, s.features]
 
     def scale(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """(scaled and clipped input with 0 for unset, mask of set features)."""
         known = (~torch.isnan(x)).to(x.dtype) * (self.inverse_scale > 0)
         scaled = (torch.nan_to_num(x, nan=0.0).clamp(-1e6, 1e6) - self.mean) * self.inverse_scale
         return scaled.clamp(-CLIP, CLIP) * known, known
+
+    def encode_rows(self, scaled: Tensor, known: Tensor) -> Tensor:
+        """What the embedding reads of scaled rows (…, features): ramps, then the mask."""
+        above = (scaled.index_select(-1, self.ramp_feature) - self.low) * self.inverse_width
+        return torch.cat([above.clamp(0.0, 1.0) * known.index_select(-1, self.ramp_feature), known], dim=-1)
 
     def reconstruct(self, scaled: Tensor) -> tuple[Tensor, Tensor]:
         """(latent code, reconstruction) of scaled rows."""
@@ -79,22 +118,36 @@ class Hybrid(nn.Module):
         """
         s = self.shape
         past, pooled, h, c = torch.split(state, [(KERNEL - 1) * s.embed, s.conv, s.hidden, s.hidden], dim=1)
-        embedded = torch.relu(self.embed(scaled))
+        embedded = torch.relu(self.embed(self.encode_rows(scaled, known)))
+        if s.without == "conv":
+            past, pooled = past * 0, pooled * 0
         window = torch.cat([past.reshape(-1, KERNEL - 1, s.embed), embedded], dim=1)
-        convolved = torch.relu(self.conv(window.transpose(1, 2))).transpose(1, 2)
+        convolved = torch.relu(self._convolve(window)).transpose(1, 2)
         earlier = torch.cat([pooled[:, None], convolved], dim=1)
-        pool = torch.maximum(earlier[:, 1:], earlier[:, :-1])
+        pool = convolved if s.without == "conv" else torch.maximum(earlier[:, 1:], earlier[:, :-1])
         packed = pack_padded_sequence(pool, lengths, batch_first=True, enforce_sorted=False)
         run, (h_next, c_next) = self.lstm(packed, (h[None].contiguous(), c[None].contiguous()))
         steps, _ = pad_packed_sequence(run, batch_first=True, total_length=scaled.shape[1])
         with torch.no_grad():
             latent, rebuilt = self.reconstruct(scaled)
             residual = (rebuilt - scaled) ** 2 * known / self.residual_scale
-        fused = torch.relu(self.fuse(torch.cat([steps, pool, latent, torch.log1p(residual)], dim=2)))
-        at = torch.arange(len(lengths))
-        ring = [window[at, lengths + k] for k in range(KERNEL - 1)]
-        following = torch.cat([*ring, earlier[at, lengths], h_next[0], c_next[0]], dim=1)
+        surprise = torch.log1p(residual)
+        if s.without == "lstm":
+            steps = steps * 0
+        if s.without == "autoencoder":
+            latent, surprise = latent * 0, surprise * 0
+        fused = torch.relu(self.fuse(torch.cat([steps, pool, embedded, latent, surprise], dim=2)))
+        at, last = torch.arange(len(lengths), device=scaled.device), lengths.to(scaled.device)
+        ring = [window[at, last + k] for k in range(KERNEL - 1)]
+        following = torch.cat([*ring, earlier[at, last], h_next[0], c_next[0]], dim=1)
         return self.classify(fused), residual, following
+
+    def _convolve(self, window: Tensor) -> Tensor:
+        if self.shape.without != "conv":
+            return self.conv(window.transpose(1, 2))
+        # Of the kernel only the current row's weights are left.
+        current = window[:, KERNEL - 1 :].transpose(1, 2)
+        return nn.functional.conv1d(current, self.conv.weight[:, :, -1:], self.conv.bias)
 
 
 def merge(members: Sequence[Hybrid]) -> Hybrid:
@@ -106,7 +159,7 @@ def merge(members: Sequence[Hybrid]) -> Hybrid:
     first, n = members[0], len(members)
     s = first.shape
     wide = replace(s, embed=n * s.embed, conv=n * s.conv, hidden=n * s.hidden, fused=n * s.fused)
-    merged = Hybrid(wide, first.mean.numpy(), first.inverse_scale.numpy())
+    merged = Hybrid(wide, first.scaling)
     merged.encode, merged.decode = first.encode, first.decode
     merged.residual_scale.copy_(first.residual_scale)
     with torch.no_grad():
@@ -123,17 +176,21 @@ def merge(members: Sequence[Hybrid]) -> Hybrid:
                 merged.lstm.weight_hh_l0[rows, h] = m.lstm.weight_hh_l0[own]
                 merged.lstm.bias_ih_l0[rows] = m.lstm.bias_ih_l0[own]
                 merged.lstm.bias_hh_l0[rows] = m.lstm.bias_hh_l0[own]
-            parts = torch.split(m.fuse.weight, [s.hidden, s.conv, s.latent + s.features], dim=1)
-            merged.fuse.weight[f, h], merged.fuse.bias[f] = parts[0], m.fuse.bias
-            merged.fuse.weight[f, wide.hidden + v.start : wide.hidden + v.stop] = parts[1]
-            merged.fuse.weight[f, wide.hidden + wide.conv :] = parts[2]
+            parts = torch.split(m.fuse.weight, m.fused_inputs, dim=1)
+            at = 0
+            # The first three inputs are blocks of the members, latent code and residuals are shared.
+            for part, width, own in zip(parts, merged.fused_inputs, (h, v, e, slice(None), slice(None)), strict=True):
+                merged.fuse.weight[f, at : at + width][:, own] = part
+                at += width
+            merged.fuse.bias[f] = m.fuse.bias
             merged.classify.weight[:, f] = m.classify.weight / n
         merged.classify.bias.copy_(torch.stack([m.classify.bias for m in members]).mean(dim=0))
     return merged
 
 
-def weights(model: Hybrid) -> dict[str, NDArray[np.float32]]:
+def weights(model: Hybrid) -> dict[str, NDArray[Any]]:
     """All parameters as arrays in the orientation input @ weight, under the names graph.py and reference.py use."""
+    assert not model.shape.without, "a network with a part left out is for study, not for export"
 
     def array(t: Tensor) -> NDArray[np.float32]:
         return np.ascontiguousarray(t.detach().numpy().astype(np.float32))
@@ -146,6 +203,9 @@ def weights(model: Hybrid) -> dict[str, NDArray[np.float32]]:
         "mean": array(model.mean),
         "inverse_scale": array(model.inverse_scale),
         "residual_scale": array(model.residual_scale),
+        "ramp_feature": model.ramp_feature.numpy(),
+        "low": array(model.low),
+        "inverse_width": array(model.inverse_width),
         **linear("embed", model.embed),
         "conv_w": array(model.conv.weight.permute(2, 1, 0)),  # (kernel, embed, conv)
         "conv_b": array(model.conv.bias),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +18,7 @@ def _sigmoid(x: Array) -> Array:
     return y
 
 
-def step(w: Mapping[str, Array], x: Array, state: Array) -> tuple[Array, Array, Array, Array]:
+def step(w: Mapping[str, NDArray[Any]], x: Array, state: Array) -> tuple[Array, Array, Array, Array]:
     """One row of each of N hosts: x (N, features), state (N, S) → (probs, novelty, residuals, next state)."""
     embed, conv, hidden = w["embed_b"].size, w["conv_b"].size, w["lstm_wh"].shape[0]
     known = (~np.isnan(x)) & (w["inverse_scale"] > 0)
@@ -25,7 +26,9 @@ def step(w: Mapping[str, Array], x: Array, state: Array) -> tuple[Array, Array, 
     scaled = np.clip((clipped - w["mean"]) * w["inverse_scale"], -CLIP, CLIP) * known
     state = np.nan_to_num(state, nan=0.0)
     older, old, pooled, h, c = np.split(state, np.cumsum([embed, embed, conv, hidden]), axis=1)
-    now = np.maximum(scaled @ w["embed_w"] + w["embed_b"], 0)
+    feature = w["ramp_feature"]
+    ramps = np.clip((scaled[:, feature] - w["low"]) * w["inverse_width"], 0, 1) * known[:, feature]
+    now = np.maximum(np.concatenate([ramps, known], axis=1) @ w["embed_w"] + w["embed_b"], 0)
     convolved = np.maximum(older @ w["conv_w"][0] + old @ w["conv_w"][1] + now @ w["conv_w"][2] + w["conv_b"], 0)
     pool = np.maximum(convolved, pooled)
     i, f, g, o = np.split(pool @ w["lstm_wx"] + h @ w["lstm_wh"] + w["lstm_b"], 4, axis=1)
@@ -35,7 +38,8 @@ def step(w: Mapping[str, Array], x: Array, state: Array) -> tuple[Array, Array, 
     rebuilt = np.maximum(latent @ w["decode1_w"] + w["decode1_b"], 0) @ w["decode2_w"] + w["decode2_b"]
     residual = (rebuilt - scaled) ** 2 * known / w["residual_scale"]
     novelty = np.log1p(residual.sum(axis=1) / np.maximum(known.sum(axis=1), 1))
-    fused = np.maximum(np.concatenate([h, pool, latent, np.log1p(residual)], axis=1) @ w["fuse_w"] + w["fuse_b"], 0)
+    parts = np.concatenate([h, pool, now, latent, np.log1p(residual)], axis=1)
+    fused = np.maximum(parts @ w["fuse_w"] + w["fuse_b"], 0)
     logits = fused @ w["classify_w"] + w["classify_b"]
     exp = np.exp(logits - logits.max(axis=1, keepdims=True))
     probs = exp / exp.sum(axis=1, keepdims=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,30 +13,24 @@ import yaml
 from numpy.typing import NDArray
 
 from onnx_export import calibration, graph
-from onnx_export.data import Capture, Split, overlap
-from onnx_export.evaluate import Tally, markdown
+from onnx_export.bundle_run import score
+from onnx_export.data import Capture, Split, labels_of
+from onnx_export.experiment import Experiment
+from onnx_export.metrics import Scored
+from onnx_export.models import Fitted, fit
 from onnx_export.network import Hybrid, weights
-from onnx_export.train import Scored, Settings, operating_recall, score
-from pyad.bundle import FORMAT, MANIFEST
+from onnx_export.operating import MIN_CONNS, OperatingPoint, choose
+from onnx_export.registry import Registry, load_registry
+from onnx_export.run import measured
+from onnx_export.sources import labelled_files
+from onnx_export.tables import by_set
+from pyad.bundle import FORMAT, MANIFEST, load_bundle
 from pyad.features import FEATURE_HASH, FEATURES
 from pyad.reference import SCORES, make_reference
-from pyad.verdict import CLASSES
+from pyad.verdict import CLASSES, NOVEL
 
-# Decided connections it takes before an incident gives its first notice: one odd connection is not yet a scan.
-MIN_CONNS = {
-    "flood": 10,
-    "recon": 8,
-    "brute_force": 6,
-    "web_attack": 5,
-    "spoofing": 5,
-    "c2": 5,
-    "exfiltration": 3,
-    "exploit": 3,
-    "novel": 5,
-}
+SUMS = "SHA256SUMS"
 _REFERENCE_ROWS = 20_000
-# Expected share of benign connections decided novel.
-NOVEL_LEVEL = 1e-4
 
 
 def write_graphs(folder: Path, model: Hybrid, name: str, version: str) -> dict[str, dict[str, str]]:
@@ -55,44 +50,73 @@ def write_graphs(folder: Path, model: Hybrid, name: str, version: str) -> dict[s
     return entries
 
 
+def make(
+    experiment: Experiment, split: Split, folders: Sequence[Path], folder: Path, version: str, start: Hybrid | None
+) -> str:
+    """Train and write the whole bundle; returns its card's table of the test rows."""
+    fitted = fit(experiment, split.train, split.validation, start)
+    if fitted.network is None:
+        raise ValueError(f"a bundle holds the hybrid; {experiment.model} has no network to export")
+    registry = load_registry(folders)
+    graphs = write_graphs(folder, fitted.network, folder.name, version)
+    write_curve(folder, fitted.curve)
+    validation = fitted.score(split.validation)
+    point = choose(split.validation, validation.probs, validation.novelty, MIN_CONNS)
+    fields = manifest(experiment, fitted.network, split, point, registry, graphs, _files(folders, split, registry))
+    label = labels_of(split.validation)
+    fields |= {"name": folder.name, "version": version, "detection": calibration.detection(validation.probs, label)}
+    fields["reference"] = reference(split, validation, label)
+    write_manifest(folder, fields, {})
+    # From here on what is measured is the bundle as the product loads it.
+    bundle = load_bundle(folder)
+    exported = Fitted(lambda captures: score(bundle, captures), fitted.curve)
+    result = measured(experiment.as_dict(), exported, split, point)
+    write_manifest(folder, fields, result["parts"])
+    write_card(folder, fields, result["parts"])
+    return by_set(result["parts"]["test"]["captures"]) if split.test else ""
+
+
 def manifest(
-    model: Hybrid, split: Split, settings: Settings, terms: Mapping[str, Any], name: str, version: str,
+    experiment: Experiment, model: Hybrid, split: Split, point: OperatingPoint, registry: Registry,
     graphs: Mapping[str, Mapping[str, str]], files: Mapping[str, str],
 ) -> dict[str, Any]:  # fmt: skip
-    """bundle.yaml's fields, `metrics` aside. files: training file → sha256."""
-    validation = score(model, split.validation)
-    label = np.concatenate([c.label for c in split.validation])
+    """bundle.yaml's fields, name, version and `metrics` aside. files: training file → sha256."""
+    settings = experiment.settings
     benign = np.concatenate([c.x[c.label == 0] for c in split.train])
-    with np.errstate(all="ignore"):
+    with np.errstate(all="ignore"), warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # of features that are never set
         usual = [None if np.isnan(v) else round(float(v), 5) for v in np.nanmedian(benign, axis=0)]
     return {
         "format": FORMAT,
-        "name": name,
-        "version": version,
-        "licence": "CC BY 4.0",
+        "name": "",
+        "version": "",
+        "licence": "CC BY 4.0" if experiment.data != "everything" else "for research only, not to be passed on",
         "features": list(FEATURES),
         "feature_hash": FEATURE_HASH,
         "classes": list(CLASSES),
         "state_size": model.shape.state,
         "graphs": {k: dict(v) for k, v in graphs.items()},
-        "thresholds": calibration.thresholds(validation.probs, label, settings.false_positive_rate),
-        "min_conns": MIN_CONNS,
-        "novelty": calibration.novelty(validation.novelty[label == 0], NOVEL_LEVEL),
+        "thresholds": point.thresholds,
+        "min_conns": dict(MIN_CONNS),
+        "novelty": point.novelty,
         "usual": usual,
-        "detection": calibration.detection(validation.probs, label),
-        "reference": reference(split, validation, label),
-        "budget": {"false_positive_rate": settings.false_positive_rate, "chosen_on": "validation"},
+        "budget": {
+            "false_positive_rate": point.rate,
+            "chosen_on": "validation",
+            "within": "at most one new incident a day per 100 devices" if point.within else "not reached",
+        },
         "training": {
+            "data": experiment.data,
             "seed": settings.seed,
             "epochs": settings.epochs,
             "members": settings.members,
-            "sets": {s: _counts([c for c in split.train if c.dataset == s], terms[s]) for s in _sets(split.train)},
+            "sets": {
+                s: _counts([c for c in split.train if c.dataset == s], registry.of(s)) for s in _sets(split.train)
+            },
             "validation": {
                 s: _counts([c for c in split.validation if c.dataset == s], {}) for s in _sets(split.validation)
             },
             "files": dict(files),
-            "overlap": overlap(split),
-            "validation_recall": operating_recall(validation, split.validation, settings.false_positive_rate),
         },
     }
 
@@ -105,6 +129,27 @@ def reference(split: Split, scores: Scored, label: NDArray[np.int8]) -> dict[str
     return make_reference(sample, (*FEATURES, *SCORES), len(values), 0.0).as_mapping()
 
 
+def _files(folders: Sequence[Path], split: Split, registry: Registry) -> dict[str, str]:
+    used = {c.dataset for c in (*split.train, *split.validation)}
+    files = {
+        f"{dataset}/{path.name}": _sha256(path)
+        for folder in folders
+        for dataset, path in labelled_files(folder, registry)
+        if dataset in used
+    }
+    # The recordings themselves are not kept beside their rows; their sums are, so that nobody can train on a demo
+    # unnoticed.
+    for sums in (folder / SUMS for folder in folders):
+        lines = sums.read_text(encoding="utf-8").splitlines() if sums.exists() else []
+        files |= {name: digest for digest, name in map(str.split, lines)}
+    return files
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def _sets(captures: Sequence[Capture]) -> list[str]:
     return sorted({c.dataset for c in captures})
 
@@ -112,25 +157,33 @@ def _sets(captures: Sequence[Capture]) -> list[str]:
 def _counts(captures: Sequence[Capture], terms: Mapping[str, Any]) -> dict[str, Any]:
     label = np.concatenate([c.label for c in captures])
     rows = {name: int((label == i).sum()) for i, name in enumerate(CLASSES) if (label == i).any()}
-    kept = {k: terms[k] for k in ("terms", "cite") if k in terms}
+    kept = {k: terms[k] for k in ("terms", "get", "cite") if k in terms}
     return {**kept, "captures": len(captures), "rows": rows}
 
 
-def write_manifest(folder: Path, fields: Mapping[str, Any], table: Mapping[str, Mapping[str, Tally]]) -> None:
+def write_curve(folder: Path, curve: Sequence[Mapping[str, float]]) -> None:
+    """learning_curve.csv: one line per epoch and member."""
+    if curve:
+        lines = [",".join(curve[0]), *(",".join(f"{v:.6g}" for v in point.values()) for point in curve)]
+        (folder / "learning_curve.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def write_manifest(folder: Path, fields: Mapping[str, Any], parts: Mapping[str, Any]) -> None:
     """bundle.yaml with the test counts under `metrics`."""
-    metrics = {
-        s: {c: {"rows": t.rows, "alarmed": t.alarmed, "right": t.right, "novel": t.novel} for c, t in classes.items()}
-        for s, classes in table.items()
-    }
-    text = yaml.safe_dump(
-        {**fields, "metrics": {"split": "sets left out whole", "sets": metrics}}, sort_keys=False, width=118
-    )
+    metrics: dict[str, Any] = {}
+    for c in parts.get("test", {}).get("captures", ()):
+        for i, j, count in c["confusion"]:
+            tally = metrics.setdefault(c["set"], {}).setdefault(
+                CLASSES[i], {"rows": 0, "alarmed": 0, "right": 0, "novel": 0}
+            )
+            for what, hit in (("rows", True), ("alarmed", j > 0), ("right", j == i), ("novel", j == NOVEL)):
+                tally[what] += count * hit
+    whole = {**fields, "metrics": {"split": "test recordings of the lab, and sets left out whole", "sets": metrics}}
+    text = yaml.safe_dump(whole, sort_keys=False, width=118)
     (folder / MANIFEST).write_text(text, encoding="utf-8")
 
 
-def write_card(
-    folder: Path, fields: Mapping[str, Any], test: dict[str, dict[str, Tally]], validation: dict[str, dict[str, Tally]]
-) -> None:
+def write_card(folder: Path, fields: Mapping[str, Any], parts: Mapping[str, Any]) -> None:
     """MODEL_CARD.md: what it was trained on, what it scores, where it fails."""
     training = fields["training"]
     sets = "\n".join(
@@ -138,30 +191,29 @@ def write_card(
         for s, d in training["sets"].items()
     )
     limits = "\n".join(f"| {c} | {v:.4f} | {fields['min_conns'][c]} |" for c, v in fields["thresholds"].items())
+    tables = {p: by_set(parts[p]["captures"]) if p in parts else "-" for p in ("test", "validation")}
     text = CARD.format(
         members=training["members"],
         name=fields["name"], version=fields["version"], sets=sets, limits=limits, seed=training["seed"],
         epochs=training["epochs"], level=fields["novelty"]["level"], rate=fields["budget"]["false_positive_rate"],
-        features=len(FEATURES), state=fields["state_size"], test=markdown(test), validation=markdown(validation),
-        overlap=", ".join(f"{k} {v}" for k, v in training["overlap"].items()),
+        features=len(FEATURES), state=fields["state_size"], licence=fields["licence"],
+        within=fields["budget"]["within"], **tables,
     )  # fmt: skip
     (folder / "MODEL_CARD.md").write_text(text, encoding="utf-8")
 
 
 CARD = """# {name} {version}
 
-A first, honest bundle: it does the main job end to end and states what it scores. It is not yet the model a hospital
-should rely on alone. Licence of the weights: CC BY 4.0.
+It states what it scores; no hospital should rely on it alone. Licence of the weights: {licence}.
 
 ## What it is
 
-One step per connection and host: a pointwise convolution embeds the row, a causal 1D convolution (kernel 3) and a
-stride-1 max-pool read the host's last rows, an LSTM carries the host's memory; beside it an autoencoder of the row
-trained on benign rows alone; LSTM and convolution output, latent code and residuals are fused and classified. {members}
-such networks of different seeds share the autoencoder and vote with the mean of their logits; in the graph they are
-the blocks of one network. {features} features, {state} floats of state per host. No address, absolute time or raw port
-number is an input. The application counters are inputs too, but the training rows have none, so this bundle ignores
-them.
+One step per connection and host: each feature enters as ramps between the quantiles of training and is embedded, a
+causal 1D convolution (kernel 3) and a stride-1 max-pool read the host's last rows, an LSTM carries the host's memory;
+beside it an autoencoder of the row trained on benign rows alone; LSTM and convolution output, embedded row, latent code
+and residuals are fused and classified. {members} such networks of different seeds share the autoencoder and vote with
+the mean of their logits; in the graph they are the blocks of one network. {features} features, {state} floats of state
+per host. No address, absolute time or raw port number is an input.
 
 ## Data
 
@@ -173,14 +225,15 @@ stated terms or with non-commercial terms, are for evaluation):
 {sets}
 
 Training captures without a flood are seen a second time at another pace (benign ones faster), and the benign rows of
-each frequent service once more as the work of one busy client. Validation is whole captures of the same sets, never
-rows of a training capture; it chose the epoch, the thresholds and the novelty calibration. Overlap: {overlap}.
+each frequent service once more as the work of one busy client. Validation is whole recordings and whole sets, never
+rows of a training capture; it chose the epoch, the thresholds and the novelty calibration. The groups share no capture,
+device or identical connection (`python -m onnx_export overlap`).
 
 ## Decision
 
 A class is decided at its threshold, chosen on validation so that about {rate:g} of benign connections are alarmed
-in all; `novel` where the novelty p-value is under {level:g}. An incident gives its first notice after so many decided
-connections.
+in all ({within}, on its benign captures); `novel` where the novelty p-value is under {level:g}. An incident gives its
+first notice after so many decided connections.
 
 | class | threshold | connections |
 |---|---:|---:|
@@ -190,10 +243,10 @@ connections.
 
 Counts of connections. "Alarmed" is any decision but benign. Each capture starts with empty windows.
 
-### Sets left out whole
+### Test: recordings of the lab and sets left out whole
 
-No weight and no threshold was chosen on them. They were looked at several times while features and training were being
-designed (the busy clients above answer false alarms first seen here), so they flatter a little; judge by captures of
+No weight and no threshold was chosen on them. The public sets were looked at while features and training were being
+designed (the busy clients above answer false alarms first seen there), so they flatter a little; judge by captures of
 your own.
 
 {test}

@@ -10,13 +10,23 @@ torch = pytest.importorskip("torch", reason="needs the train extra: make test-tr
 
 from onnx_export import calibration, graph, label, write_bundle  # noqa: E402
 from onnx_export.data import Capture, Split, capped  # noqa: E402
+from onnx_export.metrics import Scored, operating_recall  # noqa: E402
 from onnx_export.network import Hybrid, Shape, merge, weights  # noqa: E402
-from onnx_export.train import Scored, Settings, fit, operating_recall, score  # noqa: E402
+from onnx_export.scaling import scaling  # noqa: E402
+from onnx_export.settings import Settings  # noqa: E402
+from onnx_export.train import fit, score  # noqa: E402
 from pyad.features import FEATURES  # noqa: E402
 from pyad.reference import Reference  # noqa: E402
 from pyad.verdict import CLASSES  # noqa: E402
 
 F = len(FEATURES)
+
+
+def _fresh():
+    rng = np.random.default_rng(9)
+    return Hybrid(
+        Shape(F, len(CLASSES)), scaling(rng.normal(size=(500, F)).astype(np.float32), rng.integers(0, 3, 500), 4, rng)
+    )
 
 
 def _captures(n, seed, shuffled=False):
@@ -25,7 +35,7 @@ def _captures(n, seed, shuffled=False):
     x = rng.normal(size=(n, F)).astype(np.float32)
     stream = rng.integers(0, 20, n)
     label = np.where(stream < 6, CLASSES.index("recon"), 0).astype(np.int8)
-    x[:, :4] += 1.2 * (label[:, None] > 0)
+    x[:, :4] += 2.5 * (label[:, None] > 0)
     if shuffled:
         rng.shuffle(label)
     return [Capture("made-up", f"c{seed}", x, stream, label, ("",) * n)]
@@ -33,30 +43,31 @@ def _captures(n, seed, shuffled=False):
 
 def _recall(shuffled):
     settings = Settings(
-        members=2,
+        members=1,
         autoencoder_epochs=1,
-        epochs=12,
+        epochs=8,
+        average=0.95,
         chunk=16,
         batch_rows=128,
         learning_rate=1e-2,
         shape={"embed": 8, "conv": 8, "hidden": 8, "ae_hidden": 8, "latent": 4, "fused": 8},
     )
     validation = _captures(1500, 2, shuffled)
-    model, _ = fit(_captures(3000, 1, shuffled), validation, 10_000, settings)
-    return operating_recall(score(model, validation), validation, 0.02)["recon"]
+    model, _ = fit(_captures(3000, 1, shuffled), validation, settings)
+    return operating_recall(score(model, validation).probs, validation, 0.02)["recon"]
 
 
 def test_it_learns_what_is_learnable_and_nothing_from_shuffled_labels():
-    assert _recall(shuffled=False) > 0.9
+    assert _recall(shuffled=False) > 0.7
     assert _recall(shuffled=True) < 0.15
 
 
 def test_the_merged_network_says_the_mean_of_its_members():
     torch.manual_seed(5)
-    members = [Hybrid(Shape(F, len(CLASSES)), np.zeros(F, np.float32), np.ones(F, np.float32)) for _ in range(3)]
+    members = [_fresh().eval() for _ in range(3)]
     for m in members[1:]:
         m.encode, m.decode = members[0].encode, members[0].decode
-    merged = merge(members)
+    merged = merge(members).eval()
     x, lengths = torch.randn(4, 9, F), torch.tensor([9, 3, 1, 9])
     with torch.no_grad():
         runs = [m(*m.scale(x), lengths, torch.zeros(4, m.shape.state))[0] for m in members]
@@ -68,7 +79,7 @@ def test_exported_graphs_equal_pytorch():
     import onnxruntime as ort
 
     torch.manual_seed(3)
-    model = Hybrid(Shape(F, len(CLASSES)), np.zeros(F, np.float32), np.ones(F, np.float32))
+    model = _fresh()
     model.eval()
     rng = np.random.default_rng(0)
     x = rng.normal(0, 3, (6, 40, F)).astype(np.float32)
@@ -103,6 +114,9 @@ def test_thresholds_hold_the_false_positive_rate_and_novelty_is_calibrated():
     limits = calibration.thresholds(probs, label, 2e-3)
     alarmed = (probs[:, 1:] >= list(limits.values())).any(axis=1)
     assert alarmed.mean() <= 3e-3
+    same = np.full((20_000, 9), 0.01, dtype=np.float32)  # as trees say it of rows that end in one leaf
+    limits = calibration.thresholds(same, label, 2e-3)
+    assert not (same[:, 1:] >= list(limits.values())).any()
     fitted = calibration.novelty(rng.exponential(1.0, 20_000).astype(np.float32), 1e-4)
     assert fitted["tail"]["threshold"] == pytest.approx(-np.log(0.02), rel=0.05)
 

@@ -35,7 +35,10 @@ def random_weights(seed=0, embed=6, conv=5, hidden=7, ae=8, latent=3, fused=9):
         "mean": array(F),
         "inverse_scale": inverse,
         "residual_scale": rng.uniform(0.5, 2.0, F).astype(np.float32),
-        **dense("embed", F, embed),
+        "ramp_feature": rng.integers(0, F, 2 * F),
+        "low": array(2 * F),
+        "inverse_width": array(2 * F),
+        **dense("embed", 3 * F, embed),
         "conv_w": array(3, embed, conv),
         "conv_b": array(conv),
         "lstm_wx": array(conv, 4 * hidden),
@@ -45,7 +48,7 @@ def random_weights(seed=0, embed=6, conv=5, hidden=7, ae=8, latent=3, fused=9):
         **dense("encode2", ae, latent),
         **dense("decode1", latent, ae),
         **dense("decode2", ae, F),
-        **dense("fuse", hidden + conv + latent + F, fused),
+        **dense("fuse", hidden + conv + embed + latent + F, fused),
         **dense("classify", fused, len(CLASSES)),
     }
 

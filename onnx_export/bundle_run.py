@@ -1,0 +1,45 @@
+"""A bundle measured like any other model, through the product's own graphs and with its own thresholds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from onnx_export.data import Capture, Split
+from onnx_export.metrics import Scored
+from onnx_export.models import Fitted
+from onnx_export.operating import OperatingPoint
+from onnx_export.run import measured
+from pyad.bundle import Bundle, load_bundle
+from pyad.features import Features
+from pyad.model import Model
+
+_BATCH = 2048
+
+
+def score(bundle: Bundle, captures: Sequence[Capture]) -> Scored:
+    """Scores of every row; each capture is a timeline of its own."""
+    streams = max((int(c.stream.max(initial=0)) + 1 for c in captures), default=1)
+    model = Model(bundle, provider="cpu", max_streams=streams)
+    probs, novelty = [], []
+    for capture in captures:
+        model.reset()
+        for at in range(0, len(capture.x), _BATCH):
+            x, stream = capture.x[at : at + _BATCH], capture.stream[at : at + _BATCH]
+            # Streams are numbered per capture and the state was just reset: none begins anew.
+            scores = model.score(Features(x, stream, np.zeros(len(x), dtype=np.bool_)))
+            probs.append(scores.probs)
+            novelty.append(scores.novelty)
+    return Scored(np.concatenate(probs), np.concatenate(novelty))
+
+
+def measure_bundle(path: Path, split: Split) -> dict[str, Any]:
+    """The result of the bundle in a folder, at its own operating point."""
+    bundle = load_bundle(path)
+    rate = float(bundle.yaml.get("budget", {}).get("false_positive_rate", 0.0))
+    point = OperatingPoint(rate, dict(bundle.thresholds), dict(bundle.novelty), False, {}, 0.0)
+    about = {"name": f"bundle-{bundle.label}", "model": f"bundle {bundle.label}", "data": "as its card says"}
+    return measured(about, Fitted(lambda captures: score(bundle, captures), []), split, point)

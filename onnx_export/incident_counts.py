@@ -1,0 +1,164 @@
+"""What a model's scores become for a person: incidents by the product's own pipeline, false ones and attacks found."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onnx_export.data import Capture
+from pyad.allow_list import AllowList
+from pyad.incidents import IncidentRules
+from pyad.pipeline import Batch, Detector, Pipeline
+from pyad.row import Rows
+from pyad.verdict import CLASSES, Policy
+
+_DAY_S = 86_400.0
+_NOT_TOLD = ("min-conns", "budget")
+Key = tuple[str | None, float]
+
+
+@dataclass(frozen=True)
+class Attack:
+    """One attack of a capture. seconds, connections: from its first row to the first notice; None where not found."""
+
+    label: str
+    detail: str
+    rows: int
+    seconds: float | None = None
+    connections: int | None = None
+
+
+@dataclass
+class Outcome:
+    """What one capture gave. false: new incidents told because of a benign row, by class of the notice."""
+
+    device_days: float = 0.0
+    false: Counter[str] = field(default_factory=Counter)
+    attacks: list[Attack] = field(default_factory=list)
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        attacks = [asdict(a) for a in self.attacks]
+        return {"device_days": round(self.device_days, 4), "false": dict(self.false), "attacks": attacks}
+
+
+@dataclass(frozen=True)
+class _Scored:
+    """A batch with scores already given: what the pipeline asks of features and of scores."""
+
+    probs: NDArray[np.float32]
+    novelty: NDArray[np.float32]
+    x: NDArray[np.float32]
+    residuals: NDArray[np.float32]
+
+
+class _Given:
+    """Extractor and scorer in one: hands out scores made before, batch after batch."""
+
+    def __init__(self, probs: NDArray[np.float32], novelty: NDArray[np.float32]) -> None:
+        self._probs, self._novelty, self._at = probs, novelty, 0
+
+    def extract(self, rows: Rows) -> _Scored:
+        at = slice(self._at, self._at + len(rows))
+        self._at = at.stop
+        nothing = np.zeros((len(rows), 1), dtype=np.float32)
+        return _Scored(self._probs[at], self._novelty[at], nothing, nothing)
+
+    def score(self, features: _Scored) -> _Scored:
+        return features
+
+    def reset(self) -> None:
+        """Scores know nothing of timelines."""
+
+
+def outcome(
+    capture: Capture, probs: NDArray[np.float32], novelty: NDArray[np.float32], policy: Policy,
+    min_conns: Mapping[str, int],
+) -> Outcome:  # fmt: skip
+    """Run the pipeline over one capture with its scores (rows, classes) and (rows,)."""
+    assert capture.rows is not None
+    rows = capture.rows
+    given = _Given(probs, novelty)
+    detector = Detector(
+        given, given, policy, AllowList(()), IncidentRules(min_conns=min_conns), ("-",), np.zeros(1)
+    )  # fmt: skip
+    found = _Watch(capture)
+    Pipeline(detector).run([rows], found.sink)
+    return Outcome(device_days(capture), found.false, found.attacks())
+
+
+class _Watch:
+    """Reads along what the pipeline tells, against the truth."""
+
+    def __init__(self, capture: Capture) -> None:
+        assert capture.rows is not None
+        self.false: Counter[str] = Counter()
+        self._capture = capture
+        self._at = 0
+        self._label: dict[Key, int] = dict(zip(_keys(capture.rows), capture.label.tolist(), strict=True))
+        self._end = capture.rows.end_time()
+        self._first: dict[tuple[int, str], int] = {}  # attack → index of the row that was told of
+
+    def sink(self, batch: Batch) -> None:
+        for notice in batch.notices:
+            if notice.state == "new" and self._label.get((notice.uid, notice.ts), -1) == 0:
+                self.false[notice.sub.split(" class=")[1].split()[0]] += 1
+        for i, why_not in enumerate(batch.suppressed_by):
+            at = self._at + i
+            label = int(self._capture.label[at])
+            if label > 0 and batch.verdicts.decision[i] and why_not not in _NOT_TOLD:
+                self._first.setdefault((label, self._capture.detail[at]), at)
+        self._at += len(batch.rows)
+
+    def attacks(self) -> list[Attack]:
+        capture, found = self._capture, []
+        detail = np.array(capture.detail, dtype=object)
+        for label, what in sorted({(int(k), w) for k, w in zip(capture.label, capture.detail, strict=True) if k > 0}):
+            at = np.flatnonzero((capture.label == label) & (detail == what))
+            told = self._first.get((label, what))
+            if told is None:
+                found.append(Attack(CLASSES[label], what, len(at)))
+                continue
+            begin = float(capture.rows.number("ts")[at].min()) if capture.rows else 0.0
+            conns = int((at <= told).sum())
+            found.append(Attack(CLASSES[label], what, len(at), round(float(self._end[told]) - begin, 1), conns))
+        return found
+
+
+def _keys(rows: Rows) -> list[Key]:
+    return list(zip(rows.text("uid").tolist(), rows.number("ts").tolist(), strict=True))
+
+
+def device_days(capture: Capture) -> float:
+    """Devices × the days that the capture's benign rows span.
+
+    A device is an address of the monitored network that sent a packet in a benign row and attacked nobody.
+    """
+    assert capture.rows is not None
+    rows, label = capture.rows, capture.label
+    benign = (label == 0) & (rows.text("proto") != "arp")
+    if not benign.any():
+        return 0.0
+    orig, resp = rows.text("id.orig_h"), rows.text("id.resp_h")
+    sent = set(orig[benign & (rows.number("local_orig") != 0)].tolist())
+    sent |= set(resp[benign & (rows.number("local_resp") != 0) & (rows.number("resp_pkts") > 0)].tolist())
+    # Of a rerouted connection the originator is a victim.
+    attackers = set(orig[(label > 0) & (label != CLASSES.index("spoofing"))].tolist())
+    ts = rows.number("ts")[benign]
+    return len(sent - attackers) * float(rows.end_time()[benign].max() - ts.min()) / _DAY_S
+
+
+def totals(outcomes: Sequence[Outcome]) -> dict[str, float]:
+    """Sums over captures: device_days, false (new incidents told of benign rows), attacks, found."""
+    attacks = [a for o in outcomes for a in o.attacks]
+    return {
+        "device_days": sum(o.device_days for o in outcomes),
+        "false": sum(o.false.total() for o in outcomes),
+        "attacks": len(attacks),
+        "found": sum(a.seconds is not None for a in attacks),
+    }

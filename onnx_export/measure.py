@@ -1,0 +1,120 @@
+"""All that is said of one model on one part of the data, as plain values for a result file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onnx_export import metrics
+from onnx_export.data import Capture, labels_of
+from onnx_export.metrics import Scored
+from onnx_export.operating import OperatingPoint, outcomes
+from pyad.verdict import CLASSES, decide
+
+RATES = (1e-3, 1e-4, 1e-5)
+_NOVEL_RATE = 1e-3
+
+
+def part(
+    captures: Sequence[Capture], scored: Scored, point: OperatingPoint, min_conns: Mapping[str, int]
+) -> dict[str, Any]:
+    """Counts per capture at the operating point, rankings, calibration, novelty and incidents."""
+    label = labels_of(captures)
+    decision = decide(scored.probs, scored.novelty, point.policy()).decision
+    found = outcomes(captures, scored.probs, scored.novelty, point.policy(), min_conns)
+    per_capture, start = [], 0
+    for capture, outcome in zip(captures, found, strict=True):
+        at = slice(start, start + len(capture.x))
+        start = at.stop
+        table = metrics.confusion(capture.label, decision[at])
+        entry = {"set": capture.dataset, "name": capture.name, "confusion": sparse(table), **outcome.as_dict()}
+        per_capture.append(entry)
+    known = label >= 0
+    error, bins = metrics.calibration_error(scored.probs[known], label[known])
+    return {
+        "captures": per_capture,
+        "distinct": sparse(metrics.confusion(*distinct(captures, label, decision))),
+        "ranking": ranking(label, 1.0 - scored.probs[:, 0], scored.probs),
+        "calibration_error": error,
+        "reliability": bins,
+        "novelty": novelty(label, scored.novelty),
+    }
+
+
+def brief(captures: Sequence[Capture], scored: Scored, point: OperatingPoint) -> dict[str, Any]:
+    """Counts per capture alone, for views of the data."""
+    decision = decide(scored.probs, scored.novelty, point.policy()).decision
+    found, start = [], 0
+    for capture in captures:
+        at = slice(start, start + len(capture.x))
+        start = at.stop
+        table = metrics.confusion(capture.label, decision[at])
+        found.append({"set": capture.dataset, "name": capture.name, "confusion": sparse(table)})
+    return {"captures": found}
+
+
+def sparse(table: NDArray[np.int64]) -> list[list[int]]:
+    """[[class, decision, count], …] of the cells that are not 0."""
+    rows, columns = np.nonzero(table)
+    return [[int(i), int(j), int(table[i, j])] for i, j in zip(rows, columns, strict=True)]
+
+
+def dense(cells: Sequence[Sequence[int]]) -> NDArray[np.int64]:
+    """The table that `sparse` was given."""
+    table = np.zeros((len(CLASSES), len(CLASSES) + 1), dtype=np.int64)
+    for i, j, count in cells:
+        table[i, j] += count
+    return table
+
+
+def distinct(
+    captures: Sequence[Capture], label: NDArray[np.int64], decision: NDArray[np.int8]
+) -> tuple[NDArray[np.int64], NDArray[np.int8]]:
+    """Labels and decisions of the first of each set of identical feature rows of one class."""
+    x = np.concatenate([c.x for c in captures])
+    _, first = np.unique(
+        [hash((row.tobytes(), k)) for row, k in zip(x, label.tolist(), strict=True)], return_index=True
+    )
+    return label[first], decision[first]
+
+
+def ranking(label: NDArray[np.int64], alarm: NDArray[np.float32], probs: NDArray[np.float32]) -> dict[str, Any]:
+    """Per attack class: recall of any alarm at false-positive rates (None: too few benign rows), and its PR curve.
+
+    The curve is of the class's own probability, its rows against all others.
+    """
+    benign = alarm[label == 0]
+    limits = {rate: metrics.threshold_at(benign, rate) for rate in RATES}
+    found: dict[str, Any] = {}
+    for i, name in enumerate(CLASSES):
+        mine = label == i
+        if not i or not mine.any():
+            continue
+        known = label >= 0
+        average, curve = metrics.precision_recall(probs[known, i], mine[known])
+        recalls = {
+            f"{rate:g}": None if limit is None else float((alarm[mine] > limit).mean())
+            for rate, limit in limits.items()
+        }
+        found[name] = {"rows": int(mine.sum()), "recall_at": recalls, "average_precision": average, "curve": curve}
+    return {"benign_rows": len(benign), "classes": found}
+
+
+def novelty(label: NDArray[np.int64], score: NDArray[np.float32]) -> dict[str, Any]:
+    """Per attack class, of the novelty score alone: AUROC against benign rows, recall at one in a thousand of them."""
+    if not score.any():
+        return {}
+    benign = score[label == 0]
+    limit = metrics.threshold_at(benign, _NOVEL_RATE)
+    return {
+        name: {
+            "rows": int((label == i).sum()),
+            "auroc": metrics.auroc(benign, score[label == i]),
+            "recall": None if limit is None else float((score[label == i] > limit).mean()),
+        }
+        for i, name in enumerate(CLASSES)
+        if i and (label == i).any()
+    }

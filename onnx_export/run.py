@@ -1,0 +1,80 @@
+"""One experiment from captures to a small result file."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from onnx_export import measure, models, views
+from onnx_export.data import Capture, Split
+from onnx_export.experiment import Experiment
+from onnx_export.operating import MIN_CONNS, OperatingPoint, choose
+from pyad.verdict import CLASSES
+
+_VIEWS = ("no_counters", "no_mac", "no_service")
+
+
+def run(experiment: Experiment, split: Split) -> tuple[dict[str, Any], models.Fitted]:
+    """Train, choose the operating point on validation, measure on validation and test."""
+    start = time.perf_counter()
+    fitted = models.fit(experiment, split.train, split.validation)
+    trained = time.perf_counter() - start
+    return {**measured(experiment.as_dict(), fitted, split), "training_seconds": round(trained, 1)}, fitted
+
+
+def measured(
+    about: Mapping[str, Any], fitted: models.Fitted, split: Split, point: OperatingPoint | None = None
+) -> dict[str, Any]:
+    """The result of a fitted model. about: the experiment's values, with its name. point: chosen here where None."""
+    scored = fitted.score(split.validation)
+    point = point or choose(split.validation, scored.probs, scored.novelty, MIN_CONNS)
+    result: dict[str, Any] = {
+        "experiment": dict(about),
+        "rows": {"train": counts(split.train), "validation": counts(split.validation), "test": counts(split.test)},
+        "operating": {
+            "rate": point.rate, "within_budget": point.within, "device_days": round(point.device_days, 2),
+            "false_incidents_tried": point.tried, "thresholds": point.thresholds,
+        },
+        "curve": fitted.curve,
+        "parts": {"validation": measure.part(split.validation, scored, point, MIN_CONNS)},
+    }  # fmt: skip
+    if not split.test:
+        return result
+    result["parts"]["test"] = measure.part(split.test, fitted.score(split.test), point, MIN_CONNS)
+    plain = not any(about.get(k) for k in ("ablation", "left_out"))
+    if plain:
+        result["views"] = {
+            view: measure.brief(split.test, fitted.score(views.without_columns(split.test, view)), point)
+            for view in _VIEWS
+        }
+        mixed = models.score_shuffled(fitted, split.test, int(about.get("settings", {}).get("seed", 1)))
+        result["views"]["shuffled"] = measure.brief(split.test, mixed, point)
+    return result
+
+
+def counts(captures: tuple[Capture, ...]) -> dict[str, int]:
+    """Labelled rows by class."""
+    if not captures:
+        return {}
+    label = np.concatenate([c.label for c in captures])
+    return {name: int((label == i).sum()) for i, name in enumerate(CLASSES) if (label == i).any()}
+
+
+def write(result: Mapping[str, Any], folder: Path) -> Path:
+    """The result as NAME.json in `folder`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{result['experiment']['name']}.json"
+    part = path.with_suffix(".part")
+    part.write_text(json.dumps(result) + "\n", encoding="utf-8")
+    part.replace(path)
+    return path
+
+
+def read_all(folder: Path) -> list[dict[str, Any]]:
+    """Every result in `folder`, by name."""
+    return [json.loads(p.read_text(encoding="utf-8")) for p in sorted(folder.glob("*.json"))]

@@ -1,0 +1,63 @@
+"""The same captures seen otherwise: without some features, with a class unlabelled, with a host's rows out of order."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onnx_export.data import Capture, stream_rows
+from pyad import host_windows
+from pyad.features import FEATURE_GROUPS, FEATURES
+from pyad.verdict import CLASSES
+
+# Name of a view → the columns it has not.
+COLUMNS: dict[str, tuple[int, ...]] = {
+    "no_ports": FEATURE_GROUPS["ports"],
+    "no_windows": tuple(FEATURES.index(n) for n in host_windows.NAMES),
+    "no_counters": FEATURE_GROUPS["counters"],
+    "no_mac": FEATURE_GROUPS["mac"],
+    "no_service": FEATURE_GROUPS["service"],
+}
+
+
+def without_columns(captures: Sequence[Capture], view: str) -> list[Capture]:
+    """Captures in which the view's columns are unset, as in a log that lacks them."""
+    found = []
+    for capture in captures:
+        x = capture.x.copy()
+        x[:, COLUMNS[view]] = np.nan
+        found.append(replace(capture, x=x))
+    return found
+
+
+def without_class(captures: Sequence[Capture], name: str) -> list[Capture]:
+    """Captures in which nobody says which rows are of this class."""
+    index = CLASSES.index(name)
+    return [replace(c, label=np.where(c.label == index, -1, c.label).astype(np.int8)) for c in captures]
+
+
+def shuffled(captures: Sequence[Capture], seed: int) -> tuple[list[Capture], NDArray[np.int64]]:
+    """(captures whose streams have their rows in random order, index): row i is row index[i] of the originals.
+
+    Each row keeps its features, windows included: only what the network learns from order is gone.
+    """
+    rng = np.random.default_rng(seed)
+    found, index, base = [], [], 0
+    for capture in captures:
+        order = np.arange(len(capture.x))
+        for rows in stream_rows(capture.stream):
+            order[rows] = rng.permutation(rows)
+        found.append(replace(capture, x=capture.x[order], label=capture.label[order], rows=None))
+        index.append(order + base)
+        base += len(order)
+    return found, np.concatenate(index)
+
+
+def in_place(values: NDArray[np.float32], index: NDArray[np.int64]) -> NDArray[np.float32]:
+    """Scores of shuffled rows, at the places of the originals."""
+    back = np.empty_like(values)
+    back[index] = values
+    return back

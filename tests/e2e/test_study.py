@@ -1,0 +1,119 @@
+"""Experiments from labelled connections to result files and the report. Needs the train extra."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import yaml
+
+pytestmark = pytest.mark.train
+pytest.importorskip("torch", reason="needs the train extra: make test-train installs it")
+
+from onnx_export import report, run, write_bundle  # noqa: E402
+from onnx_export.bundle_run import measure_bundle  # noqa: E402
+from onnx_export.data import Split, make_capture  # noqa: E402
+from onnx_export.experiment import Experiment, read_study  # noqa: E402
+from onnx_export.from_bundle import read_network  # noqa: E402
+from onnx_export.network import weights  # noqa: E402
+from onnx_export.settings import Settings, changed  # noqa: E402
+from onnx_export.study import run_all  # noqa: E402
+
+SMALL = Settings(
+    autoencoder_epochs=2,
+    epochs=6,
+    batch_rows=512,
+    learning_rate=1e-2,
+    shape={"embed": 8, "conv": 8, "hidden": 8, "ae_hidden": 8, "latent": 4, "fused": 8},
+)
+
+
+def _capture(name, seed, scan):
+    """An hour of six clients of one web server, and one client that goes through all ports of it."""
+    rng = np.random.default_rng(seed)
+    records = []
+    for i in range(600):
+        client, ts = int(rng.integers(6)), 1e9 + 6.0 * i
+        records.append(_conn(i, ts, f"10.0.0.{10 + client}", 443, rng.uniform(0.1, 2), "SF", "ShADadFf", "benign"))
+    for i in range(300 if scan else 0):
+        records.append(_conn(1000 + i, 1e9 + 600 + i, "10.0.0.66", 1 + i, 0.0, "REJ", "Sr", "recon"))
+    return make_capture("lab", name, records, keep_rows=True)
+
+
+def _conn(i, ts, orig, port, duration, state, history, label):
+    answered = state == "SF"
+    return {
+        "ts": ts, "uid": f"C{i}", "id.orig_h": orig, "id.orig_p": 40000 + i, "id.resp_h": "10.0.0.1",
+        "id.resp_p": port, "proto": "tcp", "duration": duration, "orig_bytes": 300 * answered,
+        "resp_bytes": int(4000 * duration), "conn_state": state, "history": history, "orig_pkts": 1 + 7 * answered,
+        "orig_ip_bytes": 40 + 700 * answered, "resp_pkts": 1 + 7 * answered, "resp_ip_bytes": 40 + 4000 * answered,
+        "missed_bytes": 0, "local_orig": True, "local_resp": True, "label": label, "label_detail": f"{label} made up",
+    }  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def split():
+    return Split(
+        (_capture("a", 1, True), _capture("b", 2, False)),
+        (_capture("c", 3, True), _capture("d", 4, False)),
+        (_capture("e", 5, True), _capture("f", 6, False)),
+    )
+
+
+def test_a_study_goes_on_where_it_stopped_and_the_report_says_what_is_missing(tmp_path, split):
+    config = tmp_path / "study.yaml"
+    runs = [
+        {"model": ["hybrid", "lightgbm", "logistic"], "data": "lab", "seed": 1},
+        {"ablation": "no_lstm", "data": "lab"},
+    ]
+    config.write_text(yaml.safe_dump({"runs": runs}))
+    experiments = [replace(e, settings=SMALL) for e in read_study(config)]
+    assert [e.name for e in experiments] == [
+        "hybrid-lab-s1", "lightgbm-lab-s1", "logistic-lab-s1", "hybrid-lab-no_lstm-s1",
+    ]  # fmt: skip
+    loaded = []
+    folder = tmp_path / "runs"
+
+    def load(choice):
+        loaded.append(choice)
+        return split
+
+    run_all(experiments[:3], load, folder)
+    run_all(experiments[:3], load, folder)
+    assert loaded == ["lab"]
+    results = run.read_all(folder)
+    found = {r["experiment"]["name"]: r for r in results}["hybrid-lab-s1"]
+    assert found["operating"]["within_budget"]
+    (attack,) = [a for c in found["parts"]["test"]["captures"] for a in c["attacks"]]
+    assert attack["rows"] == 300
+    assert attack["seconds"] is not None and attack["connections"] < 60
+    assert sum(sum(c["false"].values()) for c in found["parts"]["test"]["captures"]) == 0
+    report.write(results, [e.name for e in experiments], tmp_path / "out")
+    text = (tmp_path / "out" / "report.md").read_text()
+    assert "Missing: `hybrid-lab-no_lstm-s1`." in text
+    assert "| hybrid | recon | 1 | 1 |" in text
+    html = (tmp_path / "out" / "report.html").read_text()
+    assert html.count("<svg") >= 3
+    assert "http://" not in html.replace("http://www.w3.org/2000/svg", "")
+    json.dumps(results)
+
+
+def test_a_bundle_is_written_measured_and_trained_on(tmp_path, split):
+    experiment = Experiment(settings=SMALL, data="lab")
+    write_bundle.make(experiment, split, [], tmp_path / "tiny", "0.0.1", None)
+    assert (tmp_path / "tiny" / "learning_curve.csv").read_text().startswith("seed,epoch,loss,value")
+    result = measure_bundle(tmp_path / "tiny", split)
+    assert result["parts"]["test"]["captures"][0]["attacks"][0]["seconds"] is not None
+    network = read_network(tmp_path / "tiny")
+    longer = replace(experiment, settings=replace(SMALL, epochs=2))
+    write_bundle.make(longer, split, [], tmp_path / "again", "0.0.2", network)
+    again = read_network(tmp_path / "again")
+    before, after = weights(network), weights(again)
+    assert before.keys() == after.keys()
+    assert np.array_equal(before["encode1_w"], after["encode1_w"])
+    assert not np.array_equal(before["fuse_w"], after["fuse_w"])
+
+
+def test_settings_that_do_not_exist_are_named():
+    with pytest.raises(ValueError, match="no such setting: epoch; there are"):
+        changed(Settings(), {"epoch": 3})
