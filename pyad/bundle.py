@@ -124,7 +124,9 @@ def _verify(path: Path, manifest: Path, y: dict[str, Any]) -> Bundle:
         min_conns=min_conns,
         novelty=novelty,
         usual=usual,
-        reference=None if "reference" not in y else Reference.from_mapping(y["reference"], FEATURES, str(manifest)),
+        reference=None
+        if y.get("reference") is None
+        else Reference.from_mapping(y["reference"], FEATURES, str(manifest)),
         detection=_detection(manifest, y.get("detection", {})),
         graphs=graphs,
         sha256={name: entries[name]["sha256"] for name in GRAPHS},

@@ -51,12 +51,14 @@ def calibrate(inputs: Sequence[Path], config: Config, out: Path, answers: Answer
     """
     if any(given.exists() and out.exists() and out.samefile(given) for given in inputs):
         raise UsageError(f"--out {printable(str(out))}: is one of the inputs; choose another file")
+    if out.is_dir() or not out.absolute().parent.is_dir():
+        raise UsageError(f"--out {printable(str(out))}: name a file in a folder that exists")
     report = ReadReport()
     files = expand(inputs, report)
     config = replace(config, model=replace(config.model, calibration=""))  # anew, not on top of an earlier one
     loaded = load_detector(config)
     bundle, detector = load_bundle(find_bundle(config.model.bundle)), loaded.detector
-    collector = Collector(answers.excluded)
+    collector = Collector(answers.excluded, float(detector.policy.thresholds.min()))
     pipeline = _pipeline(detector, config, collector)
     with progress(files, report):
         pipeline.run(open_rows(files, config.input, report), _nowhere)
@@ -138,8 +140,10 @@ def _choose(
     )
 
 
-def _lacking(reference: Reference) -> tuple[str, ...]:
+def _lacking(reference: Reference | None) -> tuple[str, ...]:
     """What no row of the logs has, though a live Zeek would give it."""
+    if reference is None:
+        return ()
     unset = reference.shares[:, -1] >= 1.0
     groups = {"application counters": "counters", "MAC addresses": "mac"}
     return tuple(name for name, group in groups.items() if unset[list(FEATURE_GROUPS[group])].all())

@@ -324,7 +324,7 @@ def load_config(
             raise UsageError(f"--set {printable(item)}: expected section.key=value")
         config = _with(config, f"--set {printable(item)}", key.strip().split("."), _scalar(text, item))
     for key, value in (options or {}).items():
-        config = _with(config, f"--{key.rpartition('.')[2]}", key.split("."), value)
+        config = _with(config, f"--{key.rpartition('.')[2].replace('_', '-')}", key.split("."), value)
     return config
 
 

@@ -214,9 +214,12 @@ class DriftWatch:
         enters = score_psi >= rules.alarm_psi or share >= _ENTER_SHARE
         stays = score_psi >= rules.clear_psi or share >= _LEAVE_SHARE
         end = max(self._clock, self._window.begun)
+        if not np.isfinite(end):  # a new timeline has begun and nothing of it counted yet
+            end = 0.0
+        begun = self._window.begun if np.isfinite(self._window.begun) else end
         return Drift(
             drifting=enters or (before and stays),
-            begun=self._window.begun - self._window.passed,
+            begun=begun - self._window.passed,
             ended=end,
             rows=self._window.rows,
             score_psi=score_psi,

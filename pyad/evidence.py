@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pyad.allow_list import AllowList, Network
-from pyad.errors import PyadError
+from pyad.errors import PyadError, UsageError
 from pyad.groups import GROUPS, group_of
 from pyad.hosts import address_traits
 from pyad.incidents import IncidentRules, IncidentTracker
@@ -22,8 +22,10 @@ from pyad.verdict import NOVEL, Policy, Verdicts, decide
 
 LOOSE = 0.1  # a row is kept where an attack class has at least this probability
 _NOVEL_SHARE = 0.03  # of each group, the oddest rows are kept
+_LEAST_SHARE = 1e-6
 _LOOK_EVERY = 65_536  # rows after which the border of those is looked up again
 _MAX_KEPT = 1_000_000
+_REFERENCE_ROWS = 2_000
 _SAMPLE = 20_000  # rows that the reference is made from
 _MAX_DEVICES = 1_000_000
 _HASH = np.uint64(0x9E3779B97F4A7C15)
@@ -64,10 +66,11 @@ class Evidence:
 class Collector:
     """An observer of the pipeline that keeps what `pyad calibrate` needs; rows of excluded hosts count for nothing.
 
-    sketches: novelty scores per group. rows: all that counted; devices: local addresses; excluded: rows left out.
+    lowest_threshold: of the policy in force; what reaches it is always kept. sketches: novelty scores per group.
+    rows: all that counted; devices: local addresses; excluded: rows left out.
     """
 
-    def __init__(self, excluded: Sequence[Network] = ()) -> None:
+    def __init__(self, excluded: Sequence[Network] = (), lowest_threshold: float = 0.3) -> None:
         self.sketches = [Sketch() for _ in GROUPS]
         self.rows = self.excluded = 0
         self.devices: set[str] = set()
@@ -75,7 +78,8 @@ class Collector:
         self._networks = AllowList.of_networks(excluded)
         self._parts: list[Evidence] = []
         self._kept = 0
-        self._loose = LOOSE
+        self._lowest_threshold = lowest_threshold
+        self._loose = min(LOOSE, lowest_threshold)
         self._borders = np.full(len(GROUPS), -np.inf)
         self._looked_at = 0
         self._days = 0.0
@@ -116,7 +120,7 @@ class Collector:
         ts = rows.number("ts")[counted]
         if len(counted) and not np.isnan(ts).all():
             self.first_ts, self.last_ts = min(self.first_ts, np.nanmin(ts)), max(self.last_ts, np.nanmax(ts))
-        self._see_devices(rows)
+        self._see_devices(rows.take(counted))
         group, score = group_of(rows), novelty.astype(np.float64)
         for index, sketch in enumerate(self.sketches):
             sketch.add(score[counted[group[counted] == index]])
@@ -138,8 +142,13 @@ class Collector:
         self._thin_out()
         return self._parts[0]
 
-    def reference(self, names: Sequence[str]) -> Reference:
-        """What features and scores looked like on rows of no known attack; names: of the features and the scores."""
+    def reference(self, names: Sequence[str]) -> Reference | None:
+        """What features and scores looked like on rows of no known attack; names: of the features and the scores.
+
+        None where those are too few to tell drift from chance.
+        """
+        if self._usual < _REFERENCE_ROWS:
+            return None
         self._shorten_sample()
         return make_reference(self._sample[0], names, self._usual, self.days * 24.0)
 
@@ -173,7 +182,13 @@ class Collector:
             if len(held.rows) <= _MAX_KEPT // 2:
                 break
             share /= 2
-            self._loose = min(1.0, self._loose + 0.1)
+            if self._loose < self._lowest_threshold:  # what reaches a threshold stays: it has to be spoken for
+                self._loose = min(self._lowest_threshold, self._loose + 0.1)
+            elif share < _LEAST_SHARE:
+                raise UsageError(
+                    "more connections look like attacks than can be judged at once; name fewer days, or leave out the "
+                    "host they come from with --exclude-host ADDRESS"
+                )
         self._parts, self._kept, self._looked_at = [held], len(held.rows), self.rows
 
     def _draw(self, values: NDArray[np.float32]) -> None:

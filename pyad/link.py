@@ -113,6 +113,7 @@ class Link:
         self.session = self._new_session()
         self._streams.reconnected()
         self._verdicts.forget_epoch()
+        self._drift_told = ""  # it may not have arrived; Zeek says it once a day at most
         self._next_hello = now + self._settings.hello_interval_s
         return [wire.subscription(self._settings.lane)]
 
@@ -289,7 +290,7 @@ class Link:
         refused = _refused(facts, "verdict")
         if refused > int(self._trust.note("refused_verdicts", f"{node} {epoch}", str(refused)) or "0"):
             self._log("warn", "verdicts_refused", node=node, refused=refused, todo="Zeek's reporter.log says why")
-        changed = self._verdicts.learn(epoch, _refused(facts, "another run"), now)
+        changed = self._verdicts.learn(epoch, _refused(facts, "verdicts for another run"), now)
         # Nobody vouches for a status: ask again, so that a forged one does not stand for long.
         ask = self._ask(now) if changed and now - self._asked_at >= _ASK_AGAIN_S else []
         return self._deliver(now) + self.tell_drift(self._drift) + ask

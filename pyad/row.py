@@ -84,7 +84,10 @@ COUNTERS: tuple[Field, ...] = tuple(
 FIELDS: tuple[Field, ...] = CORE + COUNTERS
 BY_NAME: dict[str, Field] = {f.name: f for f in FIELDS}
 REQUIRED: tuple[str, ...] = tuple(f.name for f in FIELDS if f.required)
-SCHEMA_HASH = hashlib.sha256("\n".join(f"{f.name} {f.type}" for f in FIELDS).encode()).hexdigest()[:16]
+_PACKING = 2  # how a row is text on the wire, see zeek-scripts/WIRE.md
+SCHEMA_HASH = hashlib.sha256(
+    "\n".join([f"packing {_PACKING}", *(f"{f.name} {f.type}" for f in FIELDS)]).encode()
+).hexdigest()[:16]
 
 PROTOS = frozenset({"tcp", "udp", "icmp", "sctp", "unknown_transport", "arp"})
 

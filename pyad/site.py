@@ -95,7 +95,8 @@ def _is_number(value: Any) -> bool:
 
 def save_site(
     path: Path, bundle: Bundle, thresholds: Mapping[str, float], level: float,
-    groups: Mapping[str, Mapping[str, Any]], reference: Reference, about: Sequence[tuple[str, Mapping[str, Any]]],
+    groups: Mapping[str, Mapping[str, Any]], reference: Reference | None,
+    about: Sequence[tuple[str, Mapping[str, Any]]],
 ) -> None:  # fmt: skip
     """Write a calibration, in place only once it is whole. about: sections that only tell where it comes from."""
     fields = {
@@ -105,7 +106,7 @@ def save_site(
         **dict(about),
         "thresholds": dict(thresholds),
         "novelty": {"level": level, "groups": {name: dict(fields) for name, fields in groups.items()}},
-        "reference": reference.as_mapping(),
+        "reference": None if reference is None else reference.as_mapping(),
     }
     text = _HEAD + yaml.safe_dump(fields, sort_keys=False, width=118, default_flow_style=None)
     try:

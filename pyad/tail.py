@@ -95,12 +95,14 @@ class Sketch:
 
     def calibration(self) -> dict[str, Any]:
         """The distribution as `pyad.verdict.Calibration.from_bundle` takes it; at least MIN_ROWS rows."""
+        # The tail begins where every excess is still known: of very many rows only the largest scores are.
+        tail_share = min(TAIL_SHARE, 0.9 * _KEPT / self.rows)
         by_score: dict[float, float] = {}
-        for share in _SHARES:
+        for share in (*(s for s in _SHARES if s > tail_share), tail_share):
             by_score.setdefault(self.above(share), share)
         quantiles = [[share, score] for score, share in by_score.items()]
         start = quantiles[-1][1]
         excess = self._top[self._top > start] - start
         tail = fit_pareto(excess) if len(excess) else Pareto(0.0, max(abs(start) * 0.05, 1e-6))
-        fields = {"threshold": start, "xi": tail.xi, "beta": tail.beta, "p_tail": TAIL_SHARE}
+        fields = {"threshold": start, "xi": tail.xi, "beta": tail.beta, "p_tail": tail_share}
         return {"rows": self.rows, "quantiles": quantiles, "tail": fields}

@@ -21,7 +21,8 @@ export {
 global young_claims: table[count, addr] of string;
 global old_claims: table[count, addr] of string;
 # Address → the MAC that claimed it last, in whatever VLAN: nearly every message says just that again, and is done with.
-# Holds no more than the young generation.
+# So a VLAN in which the same MAC was heard (a port mirrored tagged and untagged) need not have an entry of its own above;
+# an address that two VLANs give to two devices costs one row too many. Holds no more than the young generation.
 global latest_claims: table[addr] of string;
 
 event zeek_init()
@@ -54,6 +55,9 @@ function claims(address: addr, mac: string)
 			young_claims = table();
 			latest_claims = table();
 			}
+
+		if ( known == "" && address in latest_claims )
+			known = latest_claims[address];
 		}
 
 	young_claims[vlan, address] = mac;

@@ -17,7 +17,7 @@ export {
 	const version = "0.1.0";
 
 	## Names the layout of a row: a hash over the row's columns. A bridge with another one is not served.
-	const row_schema = "eef73e8f43ea96c1";
+	const row_schema = "83704605d030bb5d";
 
 	## The file that holds the secret shared with the bridge, one line of text. The environment variable
 	## ``PYAD_SECRET_FILE`` names another one. ``pyad run`` makes it if it is not there; it is read again when it

@@ -114,7 +114,7 @@ function pack(c: connection, partial: count): string
 	local r = c$resp;
 	local i = c$conn;
 
-	if ( partial > 0 || c$duration == 0secs || c?$pyad_service || c?$vlan || ! o?$l2_addr || ! r?$l2_addr ||
+	if ( partial > 0 || c$duration <= 0secs || c?$pyad_service || c?$vlan || ! o?$l2_addr || ! r?$l2_addr ||
 	     ! o?$num_pkts || ! i?$local_orig || ! i?$conn_state )
 		return pack_any(c, partial);
 

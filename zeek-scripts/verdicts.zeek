@@ -361,12 +361,19 @@ event PyAD::drift(schema: string, epoch: string, counter: count, lane: string, c
 		}
 
 	newest[lane] = counter;
+
+	if ( |moved| == 0 || |moved| > max_moved )
+		{
+		refuse("drift with a value that is not one");
+		return;
+		}
+
 	local told: vector of string;
 	local named: vector of string;
 
 	for ( _, line in moved )
 		{
-		if ( moved_form != line || |moved| > max_moved )
+		if ( |line| > 200 || moved_form != line )
 			{
 			refuse("drift with a value that is not one");
 			return;

@@ -111,10 +111,10 @@ def test_bad_input(site, tmp_path, capsys):
     for argv, code, what in (
         (["calibrate", tmp_path / "nope"], 1, "nope"),
         (["calibrate", log, "--exclude-host", "10.0.0.300"], 2, "--exclude-host"),
-        (["calibrate", log, "--alerts-per-day", "none"], 2, "alerts_per_day"),
+        (["calibrate", log, "--alerts-per-day", "none"], 2, "--alerts-per-day"),
         (["calibrate", log, "--out", log], 2, "one of the inputs"),
         (["calibrate", log, "--exclude-host", "10.0.0.0/8"], 1, "no connection to calibrate on"),
-        (["calibrate", log, "--out", tmp_path / "no" / "where.yaml"], 1, "where.yaml"),
+        (["calibrate", log, "--out", tmp_path / "no" / "where.yaml"], 2, "where.yaml"),
         (["replay", log, "--calibration", tmp_path / "none.yaml", "--out", tmp_path / "o"], 1, "none.yaml"),
         (["replay", log, "--calibration", log, "--out", tmp_path / "o"], 1, "conn.log"),
     ):

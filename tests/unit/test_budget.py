@@ -6,6 +6,7 @@ import pytest
 
 from pyad.allow_list import AllowEntry, AllowList, parse_network
 from pyad.budget import KINDS, allot, border, choose, evaluate, limits, probability, strength, strengths
+from pyad.errors import UsageError
 from pyad.evidence import Collector
 from pyad.incidents import IncidentRules
 from pyad.pipeline import Pipeline
@@ -123,7 +124,7 @@ def test_excluded_hosts_and_the_allow_list_count_for_nothing():
 
 
 def test_batches_do_not_matter():
-    rows = noisy(1)
+    rows = noisy(2)
     one, two = (collected(*rows, batch=b)[0] for b in (3, 4096))
     assert one.rows == two.rows and one.devices == two.devices and one.days == two.days
     names = ("a", "b", "c", "score", "novelty")
@@ -131,7 +132,21 @@ def test_batches_do_not_matter():
 
 
 def test_memory_is_bounded(monkeypatch):
-    monkeypatch.setattr("pyad.evidence._MAX_KEPT", 400)
+    monkeypatch.setattr("pyad.evidence._MAX_KEPT", 1200)
     monkeypatch.setattr("pyad.evidence._LOOK_EVERY", 256)
     collector, _ = collected(*noisy(4))
-    assert len(collector.evidence().rows) <= 200 and collector.loosest > 0.1
+    kept = collector.evidence()
+    assert len(kept.rows) <= 1200
+    assert (kept.probs[:, 1:].max(axis=1) >= 0.3).sum() == 4 * 24 * 5  # what has to be spoken for is all there
+
+
+@pytest.mark.parametrize("prob", [0.97, 1.0])
+def test_more_attacks_than_fit_are_an_error_not_forgotten(monkeypatch, prob):
+    monkeypatch.setattr("pyad.evidence._MAX_KEPT", 400)
+    monkeypatch.setattr("pyad.evidence._LOOK_EVERY", 256)
+    with pytest.raises(UsageError, match="--exclude-host"):
+        collected(*burst(1e9, "10.0.0.9", prob=prob, n=1000))
+
+
+def test_a_reference_needs_rows():
+    assert collected(*ordinary(1))[0].reference(("a", "b", "c", "score", "novelty")) is None

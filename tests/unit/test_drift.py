@@ -112,6 +112,13 @@ def test_no_window_without_time_and_rows_enough():
     assert d.rows == 4000
 
 
+def test_a_window_that_a_new_timeline_cuts_has_a_length():
+    watch = DriftWatch(reference(), NAMES, RULES)
+    show(watch, 1.5)
+    watch.begin()
+    assert watch.so_far().hours == pytest.approx(1.5, abs=0.01)
+
+
 def test_batches_do_not_matter():
     one, two = (DriftWatch(reference(), NAMES, RULES) for _ in range(2))
     a, b = show(one, 5.0, cut=7), show(two, 5.0, cut=4096)

@@ -44,6 +44,14 @@ def test_p_values_of_the_calibration_are_what_they_say(n):
         assert level / factor < (p < level).mean() < level * factor
 
 
+def test_the_tail_of_very_many_scores_is_not_made_heavier():
+    r, sketch = np.random.default_rng(4), Sketch()
+    for _ in range(40):
+        sketch.add(r.exponential(1.0, 100_000))
+    p = novelty_p(Calibration.from_bundle(sketch.calibration()), -np.log([1e-3, 1e-4, 1e-5]))
+    assert p == pytest.approx([1e-3, 1e-4, 1e-5], rel=0.5)
+
+
 def test_scores_that_are_all_the_same():
     sketch = Sketch()
     sketch.add(np.full(5000, 1.0))
