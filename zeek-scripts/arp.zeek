@@ -20,10 +20,11 @@ export {
 # when the young one is full it becomes the old one, and what was in the old one alone is forgotten.
 global young_claims: table[count, addr] of string;
 global old_claims: table[count, addr] of string;
-# Address → the MAC that claimed it last, in whatever VLAN: nearly every message says just that again, and is done with.
-# So a VLAN in which the same MAC was heard (a port mirrored tagged and untagged) need not have an entry of its own above;
-# an address that two VLANs give to two devices costs one row too many. Holds no more than the young generation.
+# Address → the MAC that claimed it last. Nearly every message says just that again, and is done with where there are no
+# VLANs: to ask for a message's VLAN costs more than all else here. Holds no more than the young generation.
 global latest_claims: table[addr] of string;
+# Whether a tagged frame was seen, by whom that was cheap for.
+global vlans_in_use = F;
 
 event zeek_init()
 	{
@@ -39,7 +40,14 @@ function claims(address: addr, mac: string)
 
 	# The event does not say the VLAN, and an address may well be in use in two of them.
 	local header = get_current_packet_header();
-	local vlan = header?$l2 && header$l2?$vlan ? header$l2$vlan : 0;
+	local vlan = 0;
+
+	if ( header?$l2 && header$l2?$vlan )
+		{
+		vlan = header$l2$vlan;
+		vlans_in_use = T;
+		}
+
 	local known = "";
 
 	if ( [vlan, address] in young_claims )
@@ -55,9 +63,6 @@ function claims(address: addr, mac: string)
 			young_claims = table();
 			latest_claims = table();
 			}
-
-		if ( known == "" && address in latest_claims )
-			known = latest_claims[address];
 		}
 
 	young_claims[vlan, address] = mac;
@@ -69,13 +74,13 @@ function claims(address: addr, mac: string)
 
 event arp_request(mac_src: string, mac_dst: string, SPA: addr, SHA: string, TPA: addr, THA: string) &group="pyad-arp"
 	{
-	if ( SPA !in latest_claims || latest_claims[SPA] != SHA )
+	if ( vlans_in_use || SPA !in latest_claims || latest_claims[SPA] != SHA )
 		claims(SPA, SHA);
 	}
 
 event arp_reply(mac_src: string, mac_dst: string, SPA: addr, SHA: string, TPA: addr, THA: string) &group="pyad-arp"
 	{
-	if ( SPA !in latest_claims || latest_claims[SPA] != SHA )
+	if ( vlans_in_use || SPA !in latest_claims || latest_claims[SPA] != SHA )
 		claims(SPA, SHA);
 	}
 

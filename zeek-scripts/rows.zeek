@@ -1,6 +1,7 @@
 ##! The row of a connection as text, packed as cheaply as Zeek can.
 
 @load base/protocols/conn
+@load ./arp
 @load ./counters
 @load ./main
 @load ./medical
@@ -99,7 +100,10 @@ function pack_any(c: connection, partial: count): string
 		}
 
 	if ( c?$vlan )
+		{
 		vlan = c$vlan;
+		vlans_in_use = T;
+		}
 
 	return cat_sep(" ", "-", c$start_time, c$uid, id$orig_h, id$orig_p, id$resp_h, id$resp_p, i$proto, service_of(c),
 	               duration, orig_bytes, resp_bytes, partial == 0 && i?$conn_state ? i$conn_state : state_of(c),

@@ -10,7 +10,7 @@ import pytest
 from pyad.flow.engine import FlowEngine
 from pyad.flow.options import FlowOptions
 from pyad.row import COUNTERS
-from tests.packets import START, A, B, Talk, arp, ether, pcap, udp
+from tests.packets import START, A, B, Talk, arp, ether, icmp, pcap, udp
 
 pytestmark = pytest.mark.skipif(
     shutil.which("zeek") is None,
@@ -201,6 +201,12 @@ def test_arp_changes_as_the_flow_engine_sees_them(tmp_path):
     assert zeek(tmp_path, packets, exporting="F")[1] == []
 
 
+def test_a_claim_counts_in_its_own_vlan(tmp_path):
+    frames = [arp(B, M1), tagged(arp(B, M2), 7), arp(A, M1), tagged(arp(A, M1), 7), tagged(arp(A, M3), 7)]
+    _, changes = zeek(tmp_path, [(START + i, frame) for i, frame in enumerate(frames)])
+    assert [(c[1], c[2]) for c in changes] == [(A, "aa:bb:cc:dd:ee:03")]
+
+
 def test_arp_memory_is_bounded_and_cannot_be_filled_for_good(tmp_path):
     crowd = [arp(f"10.1.{i // 250}.{i % 250}", M1) for i in range(500)]
     packets = [(START + i, frame) for i, frame in enumerate([*crowd, arp(A, M1), arp(A, M2), arp("10.1.0.0", M2)])]
@@ -211,6 +217,17 @@ def test_arp_memory_is_bounded_and_cannot_be_filled_for_good(tmp_path):
     *changes, (size,) = zeek(tmp_path, packets, more=more)[1]
     assert [(c[1], c[2]) for c in changes] == [(A, "aa:bb:cc:dd:ee:02")]
     assert int(size) <= 100
+
+
+def test_a_duration_below_zero_is_unset_as_in_conn_log(tmp_path):
+    more = (
+        f"@load {SCRIPTS}/rows.zeek\nmodule PyAD;\n"
+        'event connection_state_remove(c: connection) &priority=-4 { print fmt("ARP|%s", pack(c, 0)); }'
+    )
+    packets = [(START + 2.0, icmp(A, B, 8)), (START + 1.5, icmp(A, B, 8))]
+    ((text,),) = zeek(tmp_path, packets, more=more)[1]
+    [line] = [r.split("\t") for r in (tmp_path / "conn.log").read_text().splitlines() if not r.startswith("#")]
+    assert line[8:11] == ["-", "-", "-"] and text.split(" ")[8:11] == ["-", "-", "-"]
 
 
 def test_hospital_capture(tmp_path):
