@@ -98,7 +98,7 @@ ROLES: dict[str, Role] = {
         ("remote_support", {"period": 28_800, "at": 7200}), ("smb_client", {"period": 3600}),
     ), (104, 8080, 9443)),
     "viewer": Role("clinical", 2, 2, (
-        ("device_pages", {"period": 120}), ("partner", {"period": 240}), ("changing_card", {"period": 60, "macs": 2}),
+        ("device_pages", {"period": 70}), ("partner", {"period": 240}), ("changing_card", {"period": 60, "macs": 2}),
         ("rdp_server", {}), *_HOUSE, ("dicom_client", {"period": 600, "images": 2}),
         ("web_client", {"period": 400, "inside": 0.9}), ("fhir_client", {"period": 400, "style": "chart"}),
         ("smb_client", {"period": 2400}), ("ipp_client", {"period": 1800}),
@@ -120,7 +120,7 @@ ROLES: dict[str, Role] = {
         ("fhir_client", {"period": 600, "style": "post"}),
     )),
     "nurse": Role("clinical", 2, 2, (
-        ("device_pages", {"period": 90}), ("partner", {"period": 240}), ("changing_card", {"period": 60, "macs": 2}),
+        ("device_pages", {"period": 60}), ("partner", {"period": 240}), ("changing_card", {"period": 60, "macs": 2}),
         *_HOUSE, ("web_client", {"inside": 0.9, "period": 700}), ("hl7_client", {"to": "ris", "period": 300}),
         ("mqtt_subscriber", {"session": 7200, "tls": True}), ("ipp_client", {"period": 1200}),
         ("dead_client", {"period": 900}), ("mail_reader", {"period": 900}), ("video_viewer", {"period": 7200}),
@@ -169,7 +169,7 @@ ROLES: dict[str, Role] = {
         ("dns_storm", {"period": 14_400}), ("update_client", {"period": 43_200}),
     )),
     "monitor": Role("office", 1, 1, (
-        *_pages(8888, 5000), ("port_checks", {"period": 3}), ("device_pages", {"period": 60}),
+        *_pages(8888, 5000), ("port_checks", {"period": 3}), ("device_pages", {"period": 50}),
         ("syslog_server", {}), ("http_server", {"port": 80}), _SSH, ("monitor", {"period": 1200}),
         ("outage_server", {"up": 7200, "down": 600}), ("mail_sender", {"period": 1800, "port": 25}),
         ("double_poll", {"period": 300}), ("ntp_client", {"period": 1024}),
@@ -180,7 +180,7 @@ ROLES: dict[str, Role] = {
         ("ntp_client", {"period": 1024}),
     )),
     "workstation": Role("office", 6, 8, (
-        ("device_pages", {"period": 150}), ("partner", {"period": 240}), ("long_names", {"period": 600}),
+        ("device_pages", {"period": 90}), ("partner", {"period": 240}), ("long_names", {"period": 600}),
         ("changing_card", {"period": 80, "macs": 2}),
         ("rdp_server", {}), *_HOUSE, ("announcer", {"period": 600}),
         ("web_client", {"period": 700}), ("mail_reader", {"period": 900}),
@@ -192,7 +192,7 @@ ROLES: dict[str, Role] = {
         ("picky_client", {"period": 3600}),
     )),
     "admin": Role("office", 2, 2, (
-        ("port_checks", {"period": 6, "closed": 0.7}), ("device_pages", {"period": 60}), ("partner", {"period": 240}),
+        ("port_checks", {"period": 6, "closed": 0.7}), ("device_pages", {"period": 40}), ("partner", {"period": 240}),
         ("rdp_server", {}),
         ("control_server", {"port": 8089}), ("telnet_client", {"period": 1800}),
         ("ssh_client", {"period": 1200}), ("ssh_console", {"period": 7200}), ("rdp_client", {"period": 3600}),
