@@ -108,6 +108,8 @@ class Timeline:
     def _watch(self, logs: Path) -> None:
         """Start Zeek with our package on the tap, and the bridge beside it; returns when they have met."""
         logs.mkdir(parents=True, exist_ok=True)
+        for earlier in logs.glob("*.log"):  # of the scenario before, whose notices are not this one's
+            earlier.unlink()
         sandbox.sh(f"ip -n {SWITCH} link set lo up")
         script = logs / "live.zeek"
         script.write_text(zeek_settings("json", stored.INSIDE, private_nets_are_local=False))
