@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from pyad.errors import PyadError, printable
 from pyad.features import FEATURE_HASH, FEATURES
 from pyad.onnx_check import MAX_BYTES, check_onnx
-from pyad.plain_yaml import read_table
+from pyad.plain_yaml import is_number, read_table
 from pyad.reference import Reference
 from pyad.verdict import ATTACK_CLASSES, CLASSES, Calibration, class_order
 
@@ -103,14 +103,14 @@ def _verify(path: Path, manifest: Path, y: dict[str, Any]) -> Bundle:
     thresholds = need("thresholds", dict)
     for name in ATTACK_CLASSES:
         value = thresholds.get(name)
-        if not _is_number(value) or not 0 < value <= 1.01:
+        if not is_number(value) or not 0 < value <= 1.01:
             raise PyadError(f"{manifest}: threshold of {name} is not a probability: {_shown(value)}")
     min_conns = y.get("min_conns", {})
     if not isinstance(min_conns, dict) or not all(type(n) is int and n > 0 for n in min_conns.values()):
         raise PyadError(f"{manifest}: field 'min_conns' must give each class a whole number of connections")
     novelty = need("novelty", dict)
     level = novelty.get("level", 0)
-    if not _is_number(level) or not 0 <= level <= 1:
+    if not is_number(level) or not 0 <= level <= 1:
         raise PyadError(f"{manifest}: novelty level is not a number from 0 to 1: {_shown(level)}")
     Calibration.from_bundle(novelty, str(manifest))
     return Bundle(
@@ -144,10 +144,6 @@ def _detection(manifest: Path, value: Any) -> dict[str, tuple[tuple[float, float
     return found
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
 def _shown(value: Any) -> str:
     """A value for a message: short text and numbers as such, anything else, which may be endless, by its type."""
     if isinstance(value, str):
@@ -177,6 +173,6 @@ def _read_graph(path: Path, name: str, entry: Any) -> bytes:
 
 
 def _floats(manifest: Path, key: str, values: list[Any]) -> NDArray[np.float64]:
-    if not all(v is None or (_is_number(v) and abs(v) < sys.float_info.max) for v in values):
+    if not all(v is None or (is_number(v) and abs(v) < sys.float_info.max) for v in values):
         raise PyadError(f"{manifest}: field '{key}' holds something that is no number")
     return np.array([np.nan if v is None else v for v in values], dtype=np.float64)

@@ -36,3 +36,8 @@ def read_table(path: Path, max_bytes: int, what: str, hint: str) -> dict[str, An
     if not isinstance(loaded, dict):
         raise PyadError(f"{path}: not a table of fields; {hint}")
     return loaded
+
+
+def is_number(value: Any) -> bool:
+    """Whether it is a number; YAML's true and false, which Python counts as numbers, are none."""
+    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -16,7 +16,7 @@ from pyad.bundle import Bundle
 from pyad.errors import PyadError, printable
 from pyad.features import FEATURE_HASH
 from pyad.groups import GROUPS
-from pyad.plain_yaml import read_table
+from pyad.plain_yaml import is_number, read_table
 from pyad.reference import Reference
 from pyad.verdict import ATTACK_CLASSES, Calibration
 
@@ -52,11 +52,11 @@ def load_site(path: Path, bundle: Bundle) -> SiteCalibration:
     _check_bundle(shown, y, bundle)
     thresholds = _table(shown, y, "thresholds")
     for name, value in thresholds.items():
-        if name not in ATTACK_CLASSES or not _is_number(value) or not 0 < value <= 1.01:
+        if name not in ATTACK_CLASSES or not is_number(value) or not 0 < value <= 1.01:
             raise PyadError(f"{shown}: field 'thresholds.{printable(str(name), 40)}' is not a class and a probability")
     novelty = _table(shown, y, "novelty")
     level = novelty.get("level", -1)
-    if not _is_number(level) or not 0 <= level <= 1:
+    if not is_number(level) or not 0 <= level <= 1:
         raise PyadError(f"{shown}: field 'novelty.level' is not a number from 0 to 1")
     by_group = {}
     for name, fields in _table(shown, novelty, "groups", "novelty.").items():
@@ -87,10 +87,6 @@ def _table(shown: str, y: Mapping[str, Any], key: str, parent: str = "") -> dict
     if not isinstance(value, dict):
         raise PyadError(f"{shown}: field '{parent}{key}' is {'missing' if value is None else 'no table'}; {_AGAIN}")
     return value
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def save_site(

@@ -84,10 +84,8 @@ function count_requests(c: connection, n: count)
 function request(c: connection)
 	{
 	local k = counts(c);
-	k$requests = k$requests < 0 ? 1 : k$requests + 1;
-
-	if ( k$error_replies < 0 )
-		k$error_replies = 0;
+	start_requests(k);
+	++k$requests;
 	}
 
 function count_reply(c: connection, is_error: bool)
