@@ -4,4 +4,5 @@
 @load ./arp
 @load ./export
 @load ./verdicts
+@load ./drift
 @load ./listen

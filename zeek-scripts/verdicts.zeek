@@ -86,9 +86,6 @@ export {
 	## How often lost rows raise a notice for one node.
 	option drops_suppress_for = 10min;
 
-	## How often drift of the model raises a notice.
-	option drift_suppress_for = 1day;
-
 	## Whether pyad.log is written.
 	option log_incidents = T;
 
@@ -132,10 +129,6 @@ const states = set("new", "update", "closed");
 # takes Zeek most of a second to make ready, and no packet is read meanwhile.
 const line_form = /[0-9]+\.[0-9]+\t[-0-9A-Za-z]+\t[0-9A-Fa-f.:]+\t[0-9]+\t[0-9A-Fa-f.:]+\t[0-9]+\t[a-z0-9_]+\t(-|[0-9]+)\t[a-z0-9_]+\t[a-z]+\t[-0-9a-z]+\t[0-9a-z]+\t[0-9]+\t[ -~]+\t[ -~]+/;
 const longest = vector(18, 40, 45, 5, 45, 5, 20, 5, 20, 6, 60, 40, 15, 256, 1500);
-
-# What one quantity that moved looks like: its name, the stability index, its mean before and now.
-const moved_form = /[a-z0-9_.]{1,60}(\t(-|-?inf|-?[0-9]{1,4}(\.[0-9]{1,8})?(e[-+]?[0-9]{1,3})?)){3}/;
-const max_moved = 16;
 
 # On every node: the manager writes it, but the file is the logger's.
 event zeek_init() &priority=5
@@ -325,69 +318,6 @@ event PyAD::verdicts(schema: string, epoch: string, counter: count, node: string
 		held_verdicts[seq] = notices;
 	else
 		apply(notices);
-	}
-
-event PyAD::drift(schema: string, epoch: string, counter: count, lane: string, conns: count, hours: count,
-                  moved: vector of string, mac: string)
-	{
-	if ( known_secret == "" )
-		{
-		refuse("drift, though there is no secret yet to tell the bridge by");
-		return;
-		}
-
-	local text = cat("drift\n", schema, "\n", epoch, "\n", counter, "\n", lane, "\n", conns, "\n", hours);
-
-	if ( |moved| > 0 )
-		text += "\n" + join_string_vec(moved, "\n");
-
-	if ( mac_of(text) != mac )
-		{
-		refuse("drift with a wrong code; do bridge and Zeek have the same secret?");
-		return;
-		}
-
-	if ( schema != row_schema || epoch != PyAD::own_epoch )
-		{
-		refuse("drift for another run of Zeek");
-		send_status();
-		return;
-		}
-
-	if ( counter <= newest[lane] )
-		{
-		refuse("drift that is a repeat");
-		return;
-		}
-
-	newest[lane] = counter;
-
-	if ( |moved| == 0 || |moved| > max_moved )
-		{
-		refuse("drift with a value that is not one");
-		return;
-		}
-
-	local told: vector of string;
-	local named: vector of string;
-
-	for ( _, line in moved )
-		{
-		if ( |line| > 200 || moved_form != line )
-			{
-			refuse("drift with a value that is not one");
-			return;
-			}
-
-		local f = split_string(line, /\t/);
-		told += fmt("%s %s -> %s", f[0], f[2], f[3]);
-		named += fmt("%s:%s:%s:%s", f[0], f[1], f[2], f[3]);
-		}
-
-	NOTICE([$note=Model_Drift, $msg=fmt("Traffic or scores have moved away from what the pyad model was calibrated on, over %d hours: %s", hours, join_string_vec(told, ", ")),
-	        $sub=fmt("lane=%s conns=%d hours=%d moved=%s", lane, conns, hours, join_string_vec(named, ",")), $n=conns,
-	        $identifier=lane, $suppress_for=drift_suppress_for]);
-	Log::flush(Notice::LOG);
 	}
 
 # The manager hears the heartbeat as well: it says when it stops.
