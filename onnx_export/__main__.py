@@ -37,6 +37,11 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--config", type=Path, default=CONFIGS / "study.yaml", help="the list that should be there")
     overlap = commands.add_parser("overlap", help="what training, validation and test share; fails where they do")
     overlap.add_argument("--choice", choices=CHOICES, default="clean", help="what trains")
+    paper = commands.add_parser("ciciot2023", help="the paper's task: CICIoT2023's tables, hybrid beside trees")
+    paper.add_argument("folder", type=Path, help="folder of its tables, one CSV a class or with a column Label")
+    paper.add_argument("--out", type=Path, required=True, help="Markdown file")
+    paper.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
+    paper.set_defaults(data=[])
     for command in (train, study, evaluate, overlap):
         command.add_argument(
             "--data", type=Path, action="append", default=[],
@@ -51,6 +56,7 @@ def main() -> int:
     args = _parser().parse_args()
     commands: dict[str, Callable[[argparse.Namespace, list[Path]], int]] = {
         "train": _train, "study": _study, "evaluate": _evaluate, "overlap": _overlap,
+        "ciciot2023": _ciciot2023,
     }  # fmt: skip
     return commands[args.command](args, [LAB_ROWS, *args.data])
 
@@ -100,6 +106,13 @@ def _overlap(args: argparse.Namespace, folders: list[Path]) -> int:
     table = shared(held(folders, args.choice))
     logging.info(markdown(HEAD, lines(table)))
     return 0 if clean(table) else 1
+
+
+def _ciciot2023(args: argparse.Namespace, _: list[Path]) -> int:
+    from onnx_export import ciciot2023
+
+    args.out.write_text(ciciot2023.report(args.folder, args.seeds), encoding="utf-8")
+    return 0
 
 
 if __name__ == "__main__":

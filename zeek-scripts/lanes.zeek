@@ -16,7 +16,7 @@ export {
 	option flush_interval = 25msec;
 
 	## The longest a row waits while more than ``busy_rate`` come: sending costs by the batch, so waiting pays then.
-	option busy_flush_interval = 80msec;
+	option busy_flush_interval = 150msec;
 
 	## Rows a second from which on a node counts as busy.
 	option busy_rate = 60.0;

@@ -36,7 +36,7 @@ def _parser() -> argparse.ArgumentParser:
             command.add_argument("--live", choices=("show", "zeek"), help=argparse.SUPPRESS)
     every = commands.add_parser("campaign", help="record the whole data set, what is not there yet (root)")
     every.add_argument("--out", type=Path, required=True, metavar="DIR")
-    every.add_argument("--jobs", type=int, default=3, help="recordings at a time; five overload two cores")
+    every.add_argument("--jobs", type=int, default=2, help="recordings at a time; five overload two cores")
     every.add_argument("--only", default="*", metavar="GLOB", help="titles to record")
     live = commands.add_parser("live", help="play a scenario with a timeline on the screen (root)")
     _scenario(live)

@@ -37,6 +37,7 @@ from pyad.paths import shared_folder
 SCRIPT = """
 redef PyAD::secret = "{secret}";
 redef PyAD::listen_port = {port}/tcp;
+redef PyAD::bridge_timeout = {timeout}secs;
 redef Log::default_rotation_interval = 0secs;
 global begun = F;
 global ended = F;
@@ -163,10 +164,10 @@ def with_package(meter: Meter, capture: Path, bridge: bool) -> tuple[float, str]
         command = ["zeek", "-C", "-D", "-r", str(capture), str(shared_folder("zeek-scripts"))]
         if not bridge:
             return meter.run(command, folder, dict(os.environ))
-        script.write_text(SCRIPT.format(secret=secret, port=port))
         # Under valgrind Zeek is some fifty times slower; one heartbeat a second would be fifty.
-        beat_s = 50.0 if meter.instructions else 1.0
-        reader = threading.Thread(target=read_rows, args=(port, secret, beat_s, stop))
+        slow = 50.0 if meter.instructions else 1.0
+        script.write_text(SCRIPT.format(secret=secret, port=port, timeout=10 * slow))
+        reader = threading.Thread(target=read_rows, args=(port, secret, slow, stop))
         reader.start()
         try:
             return meter.run([*command, str(script)], folder, os.environ | {"PYAD_LISTEN_PORT": str(port)})
