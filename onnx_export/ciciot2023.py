@@ -14,7 +14,7 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO, cast
 
 import numpy as np
 import torch
@@ -23,6 +23,7 @@ from torch import nn
 
 from onnx_export.network import Hybrid, Shape
 from onnx_export.scaling import scaling
+from onnx_export.tables import markdown
 
 Floats = NDArray[np.float32]
 BENIGN = "BenignTraffic"
@@ -30,9 +31,10 @@ BENIGN = "BenignTraffic"
 LEFT_OUT = frozenset({"number", "label"})
 # Recall of these classes in the paper's table; it gives macro-F1 0.55 over 35 labels, on rows drawn at random.
 PAPER_RECALL = {
-    "Backdoor_Malware": 0.0, "BrowserHijacking": 0.0, "Recon-PingSweep": 0.0, "SqlInjection": 0.0, "Uploading_Attack": 0.0,
-    "XSS": 0.0, "CommandInjection": 0.08, "DoS-TCP_Flood": 0.10, "Recon-OSScan": 0.12, "Recon-PortScan": 0.19,
-    "DNS_Spoofing": 0.25, "DictionaryBruteForce": 0.25, "DoS-SYN_Flood": 0.49, BENIGN: 0.97,
+    "Backdoor_Malware": 0.0, "BrowserHijacking": 0.0, "Recon-PingSweep": 0.0, "SqlInjection": 0.0,
+    "Uploading_Attack": 0.0, "XSS": 0.0, "CommandInjection": 0.08, "DoS-TCP_Flood": 0.10,
+    "Recon-OSScan": 0.12, "Recon-PortScan": 0.19, "DNS_Spoofing": 0.25, "DictionaryBruteForce": 0.25,
+    "DoS-SYN_Flood": 0.49, BENIGN: 0.97,
 }  # fmt: skip
 _BLOCKS, _TRAIN, _VALIDATION = 20, 0.6, 0.2  # blocks a file is cut into, in its order; shares of them
 _ROWS = 20_000  # of one class at most, so that two cores do
@@ -74,8 +76,7 @@ def read(folder: Path, seed: int) -> Tables:
     features: tuple[str, ...] = ()
     found: dict[str, list[list[float]]] = defaultdict(list)
     for path in paths:
-        opened = gzip.open(path, "rt", newline="") if path.suffix == ".gz" else path.open(newline="")
-        with opened as f:
+        with _text(path) as f:
             rows = csv.DictReader(f)
             names = tuple(n for n in rows.fieldnames or () if n.lower() not in LEFT_OUT)
             if features and names != features:
@@ -93,6 +94,10 @@ def read(folder: Path, seed: int) -> Tables:
     parts = [_blocks(np.array(found[c], dtype=np.float32), seed) for c in classes]
     y = np.concatenate([np.full(len(x), i) for i, (x, _) in enumerate(parts)])
     return Tables(np.concatenate([x for x, _ in parts]), y, np.concatenate([p for _, p in parts]), classes, features)
+
+
+def _text(path: Path) -> TextIO:
+    return cast(TextIO, gzip.open(path, "rt", newline="")) if path.suffix == ".gz" else path.open(newline="")
 
 
 def _blocks(x: Floats, seed: int) -> tuple[Floats, NDArray[np.int64]]:
@@ -130,7 +135,7 @@ def _weights(y: NDArray[np.int64], classes: int) -> NDArray[np.float64]:
 
 
 def hybrid(t: Tables, seed: int, ordered: bool = False) -> NDArray[np.int64]:
-    """The hybrid's answers for all rows. ordered: rows in the files' order with carried state, which leaks the class."""
+    """The hybrid's answers for all rows. ordered: in the files' order with carried state, which leaks the class."""
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
     steps = 32 if ordered else 1
@@ -211,7 +216,9 @@ def forest(t: Tables, seed: int) -> NDArray[np.int64]:
     from sklearn.ensemble import RandomForestClassifier
 
     train = t.part == 0
-    model = RandomForestClassifier(200, min_samples_leaf=2, class_weight="balanced_subsample", n_jobs=1, random_state=seed)
+    model = RandomForestClassifier(
+        200, min_samples_leaf=2, class_weight="balanced_subsample", n_jobs=1, random_state=seed
+    )
     model.fit(t.x[train], t.y[train])
     return np.asarray(model.predict(t.x), dtype=np.int64)
 
@@ -228,7 +235,7 @@ def boosted(t: Tables, seed: int) -> NDArray[np.int64]:
         "num_threads": 1, "deterministic": True,
     }  # fmt: skip
     data = lightgbm.Dataset(t.x[train], t.y[train], weight=weight[t.y[train]])
-    stop = [lightgbm.early_stopping(20, verbose=False)]
+    stop: list[Callable[..., Any]] = [lightgbm.early_stopping(20, verbose=False)]
     booster = lightgbm.train(options, data, 300, [data.create_valid(t.x[held_out], t.y[held_out])], callbacks=stop)
     return np.asarray(np.argmax(np.asarray(booster.predict(t.x, num_threads=1)), axis=1), dtype=np.int64)
 
@@ -249,18 +256,20 @@ def report(folder: Path, seeds: Sequence[int]) -> str:
         test = t.part == 2
         for name, answer in MODELS.items():
             results[name].append(judge(answer(t, seed)[test], t.y[test], len(t.classes)))
+    f1 = {m: np.array([r.f1 for r in found]) for m, found in results.items()}  # (seeds, classes)
+    recall = np.mean([r.recall for r in results["hybrid"]], axis=0)
     counts = np.bincount(t.y[test], minlength=len(t.classes))
-    lines = [f"{len(t.y):,} rows of {len(t.classes)} of CICIoT2023's 34 classes, {len(t.features)} columns; seeds "
-             f"{', '.join(map(str, seeds))}, each with its own split of blocks of neighbours (60/20/20).", "",
-             "| class | test rows | " + " | ".join(f"{m}: F1" for m in MODELS) + " | hybrid: recall | paper: recall |",
-             "|---|---:|" + "---:|" * (len(MODELS) + 2)]  # fmt: skip
-    for i, name in enumerate(t.classes):
-        paper = f"{PAPER_RECALL[name]:.2f}" if name in PAPER_RECALL else "-"
-        of_class = " | ".join(f"{np.mean([r.f1[i] for r in results[m]]):.3f}" for m in MODELS)
-        lines.append(f"| {name} | {counts[i]} | {of_class} | "
-                     f"{np.mean([r.recall[i] for r in results['hybrid']]):.3f} | {paper} |")  # fmt: skip
-    macro = " | ".join(
-        f"{np.mean([r.macro_f1 for r in results[m]]):.3f} ± {np.std([r.macro_f1 for r in results[m]]):.3f}" for m in MODELS
+    rows = [
+        [name, str(counts[i]), *(f"{f1[m][:, i].mean():.3f}" for m in MODELS), f"{recall[i]:.3f}",
+         f"{PAPER_RECALL[name]:.2f}" if name in PAPER_RECALL else "-"]
+        for i, name in enumerate(t.classes)
+    ]  # fmt: skip
+    of_seeds = {m: f1[m].mean(axis=1) for m in MODELS}
+    macro = [f"{of_seeds[m].mean():.3f} ± {of_seeds[m].std():.3f}" for m in MODELS]
+    rows.append(["macro", str(counts.sum()), *macro, f"{recall.mean():.3f}", ""])
+    head = ["class", "test rows", *(f"{m}: F1" for m in MODELS), "hybrid: recall", "paper: recall"]
+    said = (
+        f"{len(t.y):,} rows of {len(t.classes)} of CICIoT2023's 34 classes, {len(t.features)} columns; seeds "
+        f"{', '.join(map(str, seeds))}, each with its own split of blocks of neighbours (60/20/20).\n\n"
     )
-    lines.append(f"| macro | {counts.sum()} | {macro} | {np.mean([r.recall.mean() for r in results['hybrid']]):.3f} | |")
-    return "\n".join(lines) + "\n"
+    return said + markdown(head, rows) + "\n"

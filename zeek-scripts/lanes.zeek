@@ -12,14 +12,8 @@ export {
 	## Rows to a batch at most.
 	const batch_rows = 100 &redef;
 
-	## The longest a row waits for others to make a batch while there are few.
-	option flush_interval = 25msec;
-
-	## The longest a row waits while more than ``busy_rate`` come: sending costs by the batch, so waiting pays then.
-	option busy_flush_interval = 150msec;
-
-	## Rows a second from which on a node counts as busy.
-	option busy_rate = 60.0;
+	## The longest a row waits for others to make a batch: sending costs by the batch, several times what a row costs.
+	option flush_interval = 150msec;
 
 	## Batches on their way to the bridge at most, whatever the bridge grants; it acknowledges up to eight at once, so
 	## fewer than that make it slow.
@@ -60,9 +54,8 @@ export {
 		credit: count &default=0;
 		## Rows not yet in a batch.
 		buffer: vector of string &default=vector();
-		## Whether a timer will flush the buffer; how long it runs.
+		## Whether a timer will flush the buffer.
 		timed: bool &default=F;
-		wait: interval &default=0secs;
 		## Batches not acknowledged, by their number.
 		batches: table[count] of Batch &default=table();
 		## The newest batch; the newest sent in this session; all up to ``floor`` are acknowledged.
@@ -192,12 +185,11 @@ event PyAD::flush_timer(name: string)
 	# Behind batches that wait for credit a small one would only wait as well; many small ones cost the bridge dear.
 	if ( lane$sent < lane$seq )
 		{
-		schedule lane$wait { PyAD::flush_timer(name) };
+		schedule flush_interval { PyAD::flush_timer(name) };
 		return;
 		}
 
 	lane$timed = F;
-	lane$wait = |lane$buffer| > busy_rate * interval_to_double(lane$wait) ? busy_flush_interval : flush_interval;
 	flush_buffer(lane);
 	}
 
@@ -212,11 +204,7 @@ function put(lane: Lane, row: string)
 	else if ( ! lane$timed && ! replaying )
 		{
 		lane$timed = T;
-
-		if ( lane$wait == 0secs )
-			lane$wait = flush_interval;
-
-		schedule lane$wait { PyAD::flush_timer(lane$name) };
+		schedule flush_interval { PyAD::flush_timer(lane$name) };
 		}
 	}
 
