@@ -101,8 +101,8 @@ def _text(path: Path) -> TextIO:
 
 
 def _blocks(x: Floats, seed: int) -> tuple[Floats, NDArray[np.int64]]:
-    # Neighbours come from one burst: whole blocks go to one part, and a row that another part holds too goes nowhere.
-    x = x[: _ROWS * 2 : 2] if len(x) >= 2 * _ROWS else x[:_ROWS]
+    # Neighbours come from one burst: whole blocks go to one part; a row that several hold stays in the first.
+    x = x[:: max(1, -(-len(x) // _ROWS))]
     x = np.where(np.isfinite(x), x, np.nan).astype(np.float32)
     block = np.arange(len(x)) * _BLOCKS // max(1, len(x))
     order = np.random.default_rng(seed).permutation(_BLOCKS)

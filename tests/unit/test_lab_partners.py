@@ -61,7 +61,7 @@ def test_in_compressed_days_it_is_rarer() -> None:
     ctx = context()
     assert habits.rarer(ctx, 60) == 60
     ctx.haste = 144.0
-    assert habits.rarer(ctx, 60) == 720
+    assert habits.rarer(ctx, 60) == 60 * 144 / 3
 
 
 def test_every_class_has_recordings_enough() -> None:
