@@ -85,12 +85,17 @@ def boosted(rows: Table, settings: Settings, rounds: int) -> Scorer:
 def _booster(rows: Table, settings: Settings) -> Any:
     import lightgbm
 
-    options = {
-        "objective": "multiclass", "num_class": len(CLASSES), "num_leaves": 31, "learning_rate": 0.1,
-        "min_data_in_leaf": 20, "feature_fraction": 0.7, "bagging_fraction": 0.8, "bagging_freq": 1,
-        "seed": settings.seed, "verbose": -1, "num_threads": 1, "deterministic": True,
-    }  # fmt: skip
+    options = lightgbm_options(len(CLASSES), settings.seed)
     return lightgbm.Booster(options, lightgbm.Dataset(rows.x, rows.y, weight=rows.weight))
+
+
+def lightgbm_options(classes: int, seed: int) -> dict[str, Any]:
+    """What LightGBM is asked for wherever it is measured against."""
+    return {
+        "objective": "multiclass", "num_class": classes, "num_leaves": 31, "learning_rate": 0.1,
+        "min_data_in_leaf": 20, "feature_fraction": 0.7, "bagging_fraction": 0.8, "bagging_freq": 1,
+        "seed": seed, "verbose": -1, "num_threads": 1, "deterministic": True,
+    }  # fmt: skip
 
 
 def _predict(booster: Any) -> Scorer:

@@ -20,7 +20,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
+from tqdm import tqdm
 
+from onnx_export.baselines import lightgbm_options
 from onnx_export.network import Hybrid, Shape
 from onnx_export.scaling import scaling
 from onnx_export.tables import markdown
@@ -72,7 +74,9 @@ def read(folder: Path, seed: int) -> Tables:
     """
     paths = sorted([*folder.glob("*.csv"), *folder.glob("*.csv.gz")])
     if not paths:
-        raise ValueError(f"{folder}: no *.csv or *.csv.gz here; see the registry on how to get CICIoT2023")
+        raise ValueError(
+            f"{folder}: no *.csv or *.csv.gz here; the tables are published by the Canadian Institute for Cybersecurity"
+        )
     features: tuple[str, ...] = ()
     found: dict[str, list[list[float]]] = defaultdict(list)
     for path in paths:
@@ -135,7 +139,7 @@ def _weights(y: NDArray[np.int64], classes: int) -> NDArray[np.float64]:
 
 
 def hybrid(t: Tables, seed: int, ordered: bool = False) -> NDArray[np.int64]:
-    """The hybrid's answers for all rows. ordered: in the files' order with carried state, which leaks the class."""
+    """The hybrid's answers for all rows. ordered: 32 neighbours of a file at a time, which leaks the class."""
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
     steps = 32 if ordered else 1
@@ -229,11 +233,7 @@ def boosted(t: Tables, seed: int) -> NDArray[np.int64]:
 
     train, held_out = t.part == 0, t.part == 1
     weight = _weights(t.y[train], len(t.classes))
-    options: dict[str, Any] = {
-        "objective": "multiclass", "num_class": len(t.classes), "num_leaves": 31, "learning_rate": 0.1,
-        "feature_fraction": 0.7, "bagging_fraction": 0.8, "bagging_freq": 1, "seed": seed, "verbose": -1,
-        "num_threads": 1, "deterministic": True,
-    }  # fmt: skip
+    options = lightgbm_options(len(t.classes), seed)
     data = lightgbm.Dataset(t.x[train], t.y[train], weight=weight[t.y[train]])
     stop: list[Callable[..., Any]] = [lightgbm.early_stopping(20, verbose=False)]
     booster = lightgbm.train(options, data, 300, [data.create_valid(t.x[held_out], t.y[held_out])], callbacks=stop)
@@ -251,11 +251,13 @@ MODELS: dict[str, Callable[[Tables, int], NDArray[np.int64]]] = {
 def report(folder: Path, seeds: Sequence[int]) -> str:
     """Markdown: F1 per class of every model, mean of the seeds, beside the paper's recall."""
     results: dict[str, list[Result]] = defaultdict(list)
-    for seed in seeds:
-        t = read(folder, seed)
-        test = t.part == 2
-        for name, answer in MODELS.items():
-            results[name].append(judge(answer(t, seed)[test], t.y[test], len(t.classes)))
+    with tqdm(total=len(seeds) * len(MODELS), disable=None) as bar:
+        for seed in seeds:
+            t = read(folder, seed)
+            test = t.part == 2
+            for name, answer in MODELS.items():
+                results[name].append(judge(answer(t, seed)[test], t.y[test], len(t.classes)))
+                bar.update()
     f1 = {m: np.array([r.f1 for r in found]) for m, found in results.items()}  # (seeds, classes)
     recall = np.mean([r.recall for r in results["hybrid"]], axis=0)
     counts = np.bincount(t.y[test], minlength=len(t.classes))
