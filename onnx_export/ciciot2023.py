@@ -12,7 +12,7 @@ import gzip
 import re
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TextIO, cast
 
@@ -67,8 +67,35 @@ class Result:
         return float(self.f1.mean())
 
 
-def read(folder: Path, seed: int) -> Tables:
-    """The tables CLASS*.csv(.gz) of a folder, or one with a column Label; each class cut into blocks of neighbours.
+@dataclass(frozen=True)
+class Rows:
+    """classes: class → its rows (rows, features) in the order of their files, NaN unset."""
+
+    classes: dict[str, Floats]
+    features: tuple[str, ...]
+
+
+@dataclass
+class _Thinned:
+    """Rows of one class, every n-th of them so that two of a model's share at most are kept, whatever comes."""
+
+    rows: list[Floats] = field(default_factory=list)
+    seen: int = 0
+    step: int = 1
+
+    def wants(self) -> bool:
+        """Whether the next row is to be kept."""
+        self.seen += 1
+        return (self.seen - 1) % self.step == 0
+
+    def add(self, row: Floats) -> None:
+        self.rows.append(row)
+        if len(self.rows) > 2 * _ROWS:
+            self.rows, self.step = self.rows[::2], 2 * self.step
+
+
+def read(folder: Path) -> Rows:
+    """The tables CLASS*.csv(.gz) of a folder, or some with a column Label; large classes thinned out evenly.
 
     Raises ValueError for a folder without tables, tables of different columns and a value that is no number.
     """
@@ -78,8 +105,8 @@ def read(folder: Path, seed: int) -> Tables:
             f"{folder}: no *.csv or *.csv.gz here; the tables are published by the Canadian Institute for Cybersecurity"
         )
     features: tuple[str, ...] = ()
-    found: dict[str, list[list[float]]] = defaultdict(list)
-    for path in paths:
+    found: dict[str, _Thinned] = defaultdict(_Thinned)
+    for path in tqdm(paths, desc="tables", disable=None):
         with _text(path) as f:
             rows = csv.DictReader(f)
             names = tuple(n for n in rows.fieldnames or () if n.lower() not in LEFT_OUT)
@@ -89,15 +116,23 @@ def read(folder: Path, seed: int) -> Tables:
             label_key = next((n for n in rows.fieldnames or () if n.lower() == "label"), None)
             of_file = re.sub(r"\d*(\.pcap)?\.csv(\.gz)?$", "", path.name)
             for line, row in enumerate(rows, start=2):
+                of_class = found[row[label_key] if label_key else of_file]
+                if not of_class.wants():
+                    continue
                 try:
                     values = [float("nan" if row[n] == "" else row[n]) for n in names]
                 except (TypeError, ValueError):
                     raise ValueError(f"{path}: line {line}: a value is no number, or one is missing") from None
-                found[row[label_key] if label_key else of_file].append(values)
-    classes = tuple(sorted(found))
-    parts = [_blocks(np.array(found[c], dtype=np.float32), seed) for c in classes]
+                of_class.add(np.array(values, dtype=np.float32))
+    return Rows({c: np.stack(found[c].rows) for c in sorted(found)}, features)
+
+
+def split(rows: Rows, seed: int) -> Tables:
+    """Each class cut into blocks of neighbours, and these dealt to training, validation and test."""
+    parts = [_blocks(x, seed) for x in rows.classes.values()]
     y = np.concatenate([np.full(len(x), i) for i, (x, _) in enumerate(parts)])
-    return Tables(np.concatenate([x for x, _ in parts]), y, np.concatenate([p for _, p in parts]), classes, features)
+    x, part = (np.concatenate(both) for both in zip(*parts, strict=True))
+    return Tables(x, y, part, tuple(rows.classes), rows.features)
 
 
 def _text(path: Path) -> TextIO:
@@ -250,10 +285,10 @@ MODELS: dict[str, Callable[[Tables, int], NDArray[np.int64]]] = {
 
 def report(folder: Path, seeds: Sequence[int]) -> str:
     """Markdown: F1 per class of every model, mean of the seeds, beside the paper's recall."""
-    results: dict[str, list[Result]] = defaultdict(list)
+    rows, results = read(folder), defaultdict[str, list[Result]](list)
     with tqdm(total=len(seeds) * len(MODELS), disable=None) as bar:
         for seed in seeds:
-            t = read(folder, seed)
+            t = split(rows, seed)
             test = t.part == 2
             for name, answer in MODELS.items():
                 results[name].append(judge(answer(t, seed)[test], t.y[test], len(t.classes)))
@@ -261,17 +296,17 @@ def report(folder: Path, seeds: Sequence[int]) -> str:
     f1 = {m: np.array([r.f1 for r in found]) for m, found in results.items()}  # (seeds, classes)
     recall = np.mean([r.recall for r in results["hybrid"]], axis=0)
     counts = np.bincount(t.y[test], minlength=len(t.classes))
-    rows = [
+    lines = [
         [name, str(counts[i]), *(f"{f1[m][:, i].mean():.3f}" for m in MODELS), f"{recall[i]:.3f}",
          f"{PAPER_RECALL[name]:.2f}" if name in PAPER_RECALL else "-"]
         for i, name in enumerate(t.classes)
     ]  # fmt: skip
     of_seeds = {m: f1[m].mean(axis=1) for m in MODELS}
     macro = [f"{of_seeds[m].mean():.3f} ± {of_seeds[m].std():.3f}" for m in MODELS]
-    rows.append(["macro", str(counts.sum()), *macro, f"{recall.mean():.3f}", ""])
+    lines.append(["macro", str(counts.sum()), *macro, f"{recall.mean():.3f}", ""])
     head = ["class", "test rows", *(f"{m}: F1" for m in MODELS), "hybrid: recall", "paper: recall"]
     said = (
         f"{len(t.y):,} rows of {len(t.classes)} of CICIoT2023's 34 classes, {len(t.features)} columns; seeds "
         f"{', '.join(map(str, seeds))}, each with its own split of blocks of neighbours (60/20/20).\n\n"
     )
-    return said + markdown(head, rows) + "\n"
+    return said + markdown(head, lines) + "\n"

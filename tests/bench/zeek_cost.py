@@ -1,12 +1,14 @@
 """What the package costs Zeek: with the package and a reading bridge against bare Zeek, in interleaved pairs.
 
-    python -m tests.bench.zeek_cost CAPTURES [--pairs 20] [--no-bridge] [--instructions]
+    python -m tests.bench.zeek_cost CAPTURES [--times 4] [--pairs 20] [--no-bridge] [--instructions]
 
 For whoever has a Zeek. The bridge here only reads and answers, so that Zeek's own cost is what is measured; Zeek waits
 for it at the start and is not slowed down after. With --no-bridge nobody connects: what the package costs then.
 CPU time is what is compared; with --instructions it is the instructions that all of Zeek's threads execute, counted by
 valgrind's callgrind, which no other load on the machine disturbs (one pair says most of it, and takes minutes). What
-Zeek takes to start is taken off both sides, so that the length of the capture does not matter.
+Zeek takes to start is taken off both sides, so that the length of the capture does not matter. What a row costs depends
+on how many go together, that is on how busy Zeek is: --times plays the captures several times at once, each time under
+other addresses.
 """
 
 from __future__ import annotations
@@ -63,8 +65,11 @@ event zeek_done() &priority=-5
 """
 
 
-START, SPREAD_S, SPAN_S = 1_700_000_000.0, 60.0, 600.0
+START, SPREAD_S, SPAN_S = 1_700_000_000.0, 60.0, 120.0
 ETHERNET = 1  # link type
+# EtherType → where its two addresses begin, how long they are, which of their bytes tells networks apart.
+ADDRESSES = {0x0800: (12, 16, 4, 2), 0x0806: (14, 24, 4, 2), 0x86DD: (8, 24, 16, 7)}
+VLAN_TAGS = (0x8100, 0x88A8)
 SILENCE = bytes(12) + b"\x88\xb5" + bytes(46)  # a frame of the EtherType for experiments (IEEE 802)
 
 
@@ -129,21 +134,39 @@ def read_rows(port: int, secret: str, beat_s: float, stop: threading.Event) -> N
                 frames += link.done(work, (), time.monotonic())
 
 
-def overlay(captures: list[Path], copy: Path) -> Path:
-    """The first ten minutes of all captures laid over one another, their starts spread over a minute.
+def moved(frame: bytes, network: int) -> bytes:
+    """The frame with its hosts in another network: a number XORed into IPv4 and IPv6 addresses that are no groups."""
+    at = 12
+    while len(frame) >= at + 2 and int.from_bytes(frame[at : at + 2], "big") in VLAN_TAGS:
+        at += 4
+    *starts, size, byte = ADDRESSES.get(int.from_bytes(frame[at : at + 2], "big"), (0, 0, 0, 0))
+    if not network or not size or len(frame) < at + 2 + starts[1] + size:
+        return frame
+    changed = bytearray(frame)
+    for start in (at + 2 + s for s in starts):
+        if changed[start] < (224 if size == 4 else 255):
+            changed[start + byte] ^= network
+    return bytes(changed)
 
-    Another ten follow in silence, so that connections end as in life and not with Zeek: those that end with Zeek get
-    into conn.log, but no bridge is sent them any more. What is not Ethernet is left out.
+
+def overlay(captures: list[Path], copy: Path, times: int = 1) -> Path:
+    """The first two minutes of all captures laid over one another, their starts spread over a minute.
+
+    All of that so many times at once, each time in networks of its own. Ten minutes follow in silence, so that
+    connections end as in life and not with Zeek: those that end with Zeek get into conn.log, but no bridge is sent them
+    any more. What is not Ethernet is left out.
     """
     packets: list[tuple[float, int, bytes]] = []
     for i, capture in enumerate(captures):
-        late, first = START + i * SPREAD_S / len(captures), None
+        first = None
         with suppress(InputError):  # some are cut short; what can be read counts
             for link_type, batch in read_packets(capture):
                 for ts, length, data in batch if link_type == ETHERNET else ():
                     first = ts if first is None else first
                     if 0 <= ts - first < SPAN_S:
-                        packets.append((ts - first + late, length, data))
+                        for n in range(times):
+                            late = (i + n / times) * SPREAD_S / len(captures)
+                            packets.append((START + ts - first + late, length, moved(data, n)))
     packets.sort(key=itemgetter(0))
     end = packets[-1][0] if packets else START
     # Zeek ends at most 300 connections a packet; these are enough for 180,000.
@@ -199,6 +222,7 @@ def interval(values: list[float], seed: int = 1) -> tuple[float, float]:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("captures", type=Path, nargs="+", help="captures, or folders of them: laid over one another")
+    parser.add_argument("--times", type=int, default=1, help="play them so many times at once")
     parser.add_argument("--pairs", type=int, default=20)
     parser.add_argument("--no-bridge", action="store_true")
     parser.add_argument("--instructions", action="store_true")
@@ -212,7 +236,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         empty = Path(folder) / "empty.pcap"
         empty.write_bytes(pcap_header())
-        capture = overlay(captures, Path(folder) / "overlay.pcap")
+        capture = overlay(captures, Path(folder) / "overlay.pcap", arguments.times)
         starts = 1 if meter.instructions else 5
         start = statistics.median(bare(meter, empty) for _ in range(starts))
         start_more = statistics.median(with_package(meter, empty, bridge)[0] for _ in range(starts))
