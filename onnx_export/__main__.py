@@ -58,7 +58,8 @@ def main() -> int:
         "train": _train, "study": _study, "evaluate": _evaluate, "overlap": _overlap,
         "ciciot2023": _ciciot2023,
     }  # fmt: skip
-    return commands[args.command](args, [LAB_ROWS, *args.data])
+    folders = dict.fromkeys(folder.resolve() for folder in (LAB_ROWS, *args.data))  # each once
+    return commands[args.command](args, list(folders))
 
 
 def _train(args: argparse.Namespace, folders: list[Path]) -> int:

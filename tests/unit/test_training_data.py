@@ -11,6 +11,7 @@ from onnx_export import overlap
 from onnx_export.data import load
 from onnx_export.registry import load_registry
 from onnx_export.sources import labelled_files, read_labelled
+from pyad.features import FEATURES
 
 DATA = Path(__file__).parents[1] / "data"
 HEAD = "#separator \\x09\n#set_separator\t,\n#empty_field\t(empty)\n#unset_field\t-\n#path\tconn\n"
@@ -108,3 +109,20 @@ def test_overlap_finds_devices_and_connections_on_both_sides(tmp_path):
     assert not overlap.clean([same])
     other = write({**row, "capture": "a"}, {**row, "capture": "b", "id.orig_h": "10.0.0.9"})
     assert overlap.clean([other])
+
+
+def test_a_capture_is_seen_once_more_with_each_responder_nearer_or_farther(tmp_path):
+    site = tmp_path / "site"
+    _set(site)
+    same = {"capture": "site/a.pcap", "proto": "udp", "label": "benign", "id.orig_h": "10.0.0.9", "id.resp_p": 53}
+    rows = [
+        {**same, "ts": 10.0 * i, "id.orig_p": i, "id.resp_h": f"10.0.0.{i % 2}", "duration": 0.002 if i < 28 else 9}
+        for i in range(30)
+    ]
+    with gzip.open(site / "site.jsonl.gz", "wt") as file:
+        file.writelines(json.dumps(row) + "\n" for row in rows)
+    first, again = load([site]).train
+    as_it_is, moved = (c.x[:, FEATURES.index("duration")] for c in (first, again))
+    assert len(set(as_it_is[:28])) == 1
+    assert len(set(moved[:28].tolist())) == 2 and as_it_is[0] not in moved[:28]
+    assert as_it_is[28:].tolist() == moved[28:].tolist()  # what takes long waits for something else
