@@ -29,6 +29,10 @@ def add(commands: Any) -> None:
     _recordings(protocols)
     protocols.add_argument("--engine", choices=("auto", "zeek", "dpkt"), default="auto")
     protocols.set_defaults(run=_protocols)
+    policies = commands.add_parser("policies", help="what Zeek's own policies find of the attacks in recordings")
+    _recordings(policies)
+    policies.add_argument("--group", choices=(*stored.GROUPS, "all"), default="test")
+    policies.set_defaults(run=_policies)
     shortcuts = commands.add_parser("shortcuts", help="what addresses, ports or time alone would tell (train extra)")
     _folder(shortcuts)
     shortcuts.add_argument("--cap", type=int, default=300, help="rows of one capture and class (default: 300)")
@@ -73,6 +77,12 @@ def _protocols(args: argparse.Namespace) -> int:
     from . import protocols
 
     return protocols.run(args.recordings, args.engine)
+
+
+def _policies(args: argparse.Namespace) -> int:
+    from . import policies
+
+    return policies.run(args.recordings, args.group)
 
 
 def _shortcuts(args: argparse.Namespace) -> int:

@@ -74,19 +74,21 @@ def run(folder: Path, cap: int, seed: int) -> int:
 
 
 def prepare(title: str, records: list[dict[str, Any]], cap: int, seed: int) -> Part:
-    """Inputs of at most `cap` rows of each class, drawn at random; windows have seen all rows before."""
+    """Inputs of at most `cap` rows of each class, drawn at random; windows have seen all rows before.
+
+    Rows of changed addresses are left out: they have no ports, so that ports can tell nothing of them.
+    """
     capture = make_capture("lab", title, records)
     fields = [f for f in BY_NAME if any(f in r for r in records)]
     rows = from_tuples(fields, [[r.get(f) for f in fields] for r in records], title)
     rows = rows.take(zeek_order(rows))  # as make_capture has put them
     rng = np.random.default_rng([seed, *title.encode()])
-    kept = [
-        rng.permutation(np.flatnonzero(capture.label == c))[:cap] for c in range(len(CLASSES)) if c in capture.label
-    ]
+    label = np.where(rows.text("proto") == "arp", -1, capture.label)
+    kept = [rng.permutation(np.flatnonzero(label == c))[:cap] for c in range(len(CLASSES)) if c in label]
     at = np.sort(np.concatenate(kept)) if kept else np.empty(0, dtype=np.int64)
     first = float(rows.number("ts").min())
-    calm = rng.permutation(np.flatnonzero(capture.label == CLASSES.index("benign")))[: _CALM * cap]
-    return Part(title, capture.label[at], _inputs(rows, capture.x, at, first), _inputs(rows, capture.x, calm, first))
+    calm = rng.permutation(np.flatnonzero(label == CLASSES.index("benign")))[: _CALM * cap]
+    return Part(title, label[at], _inputs(rows, capture.x, at, first), _inputs(rows, capture.x, calm, first))
 
 
 def _inputs(rows: Rows, features: NDArray[Any], at: NDArray[Any], first: float) -> dict[str, Floats]:
@@ -117,8 +119,8 @@ def _octets(text: str) -> list[float]:
 
 
 def _protocol(rows: Rows) -> Floats:
-    codes = {"tcp": 0, "udp": 1, "icmp": 2, "arp": 3}
-    return np.array([codes.get(p, 4) for p in rows.text("proto").tolist()], dtype=np.float64)
+    codes = {"tcp": 0, "udp": 1, "icmp": 2}
+    return np.array([codes.get(p, 3) for p in rows.text("proto").tolist()], dtype=np.float64)
 
 
 def judged(train: list[Part], test: list[Part], kind: str, seed: int) -> tuple[list[Floats], Floats]:
