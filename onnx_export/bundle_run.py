@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -42,4 +43,20 @@ def measure_bundle(path: Path, split: Split) -> dict[str, Any]:
     rate = float(bundle.yaml.get("budget", {}).get("false_positive_rate", 0.0))
     point = OperatingPoint(rate, dict(bundle.thresholds), dict(bundle.novelty), False, {}, 0.0)
     about = {"name": f"bundle-{bundle.label}", "model": f"bundle {bundle.label}", "data": "as its card says"}
-    return measured(about, Fitted(lambda captures: score(bundle, captures), []), split, point)
+    result = measured(about, Fitted(lambda captures: score(bundle, captures), []), split, point)
+    with suppress(ValueError):  # the network of an older trainer cannot be rebuilt
+        result["agreement"] = agreement(path, bundle, [*split.validation, *split.test])
+    return result
+
+
+def agreement(path: Path, bundle: Bundle, captures: Sequence[Capture]) -> dict[str, float]:
+    """How far onnxruntime and PyTorch are apart on all rows: largest difference of a probability and of novelty."""
+    from onnx_export.from_bundle import read_network
+    from onnx_export.train import score as score_network
+
+    ours, theirs = score(bundle, captures), score_network(read_network(path), captures)
+    return {
+        "rows": len(ours.probs),
+        "probs": float(np.abs(ours.probs - theirs.probs).max()),
+        "novelty": float(np.abs(ours.novelty - theirs.novelty).max()),
+    }

@@ -21,9 +21,10 @@ def read_network(path: Path) -> Hybrid:
     bundle = load_bundle(path)
     graph = onnx.load_model_from_string(bundle.graphs["step"]).graph
     w = {t.name: numpy_helper.to_array(t).copy() for t in graph.initializer}
-    if "ramp_feature" not in w:
-        raise ValueError(f"{path}: its network has no ramps, so it was made by an older trainer; train anew")
-    scaling = Scaling(w["mean"], w["inverse_scale"], w["ramp_feature"], w["low"], w["inverse_width"])
+    if "embed_mask_w" not in w:
+        raise ValueError(f"{path}: its graph was made by an older trainer; train anew")
+    w["embed_w"] = np.concatenate([w["embed_w"], w["embed_mask_w"]])
+    scaling = Scaling(w["mean"], w["inverse_scale"], w["ramp_feature"], w["low"][:, 0], w["inverse_width"][:, 0])
     conv, features = w["conv_b"].size, w["mean"].size
     shape = Shape(
         features,

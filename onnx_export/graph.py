@@ -19,6 +19,7 @@ OPSET = 18
 IR_VERSION = 8  # read by onnxruntime 1.17 and newer
 # Scaled inputs are clipped here: one wild value must not drown the rest.
 CLIP = 8.0
+_BELOW = -1e9  # where an unset feature lies among its ramps
 KERNEL = 3  # rows the convolution reads
 
 Weights = Mapping[str, NDArray[Any]]
@@ -90,11 +91,21 @@ def _autoencoder(b: _Builder, w: Weights, scaled: str, known: str) -> tuple[str,
 
 
 def _embed(b: _Builder, w: Weights, scaled: str, known: str) -> str:
-    feature = b.constant("ramp_feature", w["ramp_feature"])
-    above = b.op("Sub", b.op("Gather", scaled, feature, axis=-1), b.constant("low", w["low"]))
-    ramps = b.op("Clip", b.op("Mul", above, b.constant("inverse_width", w["inverse_width"])), b.scalar(0), b.scalar(1))
-    ramps = b.op("Mul", ramps, b.op("Gather", known, feature, axis=-1))
-    return b.dense(b.op("Concat", ramps, known, axis=-1), w, "embed", relu=True)
+    """The embedded rows (rows, embed) of scaled rows and their masks (rows, features).
+
+    On their side, since whole rows of memory are picked several times as fast as columns are.
+    """
+    feature, n_ramps = b.constant("ramp_feature", w["ramp_feature"]), w["low"].size
+    # What is unset lies below every ramp.
+    placed = b.op("Where", b.op("Greater", known, b.scalar(0.0)), scaled, b.scalar(_BELOW))
+    picked = b.op("Gather", b.op("Transpose", placed, perm=[1, 0]), feature, axis=0)
+    above = b.op("Sub", picked, b.constant("low", w["low"][:, None]))
+    width = b.constant("inverse_width", w["inverse_width"][:, None])
+    ramps = b.op("Clip", b.op("Mul", above, width), b.scalar(0), b.scalar(1))
+    of_mask = b.constant("embed_mask_w", w["embed_w"][n_ramps:])
+    of_ramps = b.constant("embed_w", w["embed_w"][:n_ramps])
+    mask = b.op("Gemm", known, of_mask, b.constant("embed_b", w["embed_b"]))
+    return b.op("Relu", b.op("Gemm", ramps, of_ramps, mask, transA=1))
 
 
 def _head(b: _Builder, w: Weights, hidden: str, pool: str, now: str, latent: str, residual: str) -> None:
@@ -173,7 +184,7 @@ def build_sequence(w: Weights, metadata: Mapping[str, str]) -> onnx.ModelProto:
     scaled, known = _scaled(b, w)
     older, old, pooled, h, c = _split_state(b, w)
     one = b.ints(1)
-    now = _embed(b, w, scaled, known)
+    now = _back(b, w, _embed(b, w, *(b.op("Reshape", part, b.ints(-1, w["mean"].size)) for part in (scaled, known))))
     window = b.op("Concat", b.op("Unsqueeze", older, one), b.op("Unsqueeze", old, one), now, axis=1)
     kernel = np.transpose(w["conv_w"], (2, 1, 0))  # ONNX: (out, in, kernel)
     planes = b.op("Transpose", window, perm=[0, 2, 1])
@@ -216,6 +227,12 @@ def build_sequence(w: Weights, metadata: Mapping[str, str]) -> onnx.ModelProto:
         helper.make_tensor_value_info("state", TensorProto.FLOAT, ["hosts", state_size(w)]),
     ]
     return _model(b, "pyad_sequence", inputs, ["hosts", "steps"], w, metadata)
+
+
+def _back(b: _Builder, w: Weights, flat: str) -> str:
+    """Rows (hosts × steps, embed) as (hosts, steps, embed)."""
+    lead = b.op("Shape", "x", end=2)
+    return b.op("Reshape", flat, b.op("Concat", lead, b.ints(w["embed_b"].size), axis=0))
 
 
 def save(model: onnx.ModelProto, path: Path) -> None:

@@ -39,6 +39,7 @@ def blocks(results: Results, wanted: Sequence[str], overlap: Lines) -> list[Bloc
         *_runs(results, wanted),
         *_data(results, overlap),
         *_operating(shown),
+        *_graphs(bundles),
         *_classes(shown, plain),
         *_confusions(shown),
         *_captures(shown),
@@ -128,6 +129,20 @@ def _operating(shown: dict[str, dict[str, Any]]) -> list[Block]:
         ),
         Table(["model", "rate", "within budget", "device-days", "false incidents by rate"], lines),
     ]
+
+
+def _graphs(bundles: Results) -> list[Block]:
+    lines = [
+        [r["experiment"]["name"], a["rows"], f"{a['probs']:.1e}", f"{a['novelty']:.1e}"]
+        for r in bundles
+        for a in [r.get("agreement")]
+        if a
+    ]
+    if not lines:
+        return []
+    text = "A bundle's graphs in onnxruntime against its weights in PyTorch, all validation and test rows in order."
+    head = ["bundle", "rows", "largest difference of a probability", "of the novelty score"]
+    return [Heading("Graphs"), Text(text), Table(head, lines)]
 
 
 def _classes(shown: dict[str, dict[str, Any]], plain: Results) -> list[Block]:

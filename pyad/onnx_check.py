@@ -16,8 +16,8 @@ MAX_BYTES = 16 * 2**20
 ALLOWED_OPS = frozenset((
     "Abs", "Add", "Cast", "Clip", "Concat", "Conv", "Div", "Exp", "Gather", "GatherND", "Gemm", "Greater", "Identity",
     "IsInf", "IsNaN", "LSTM", "Less", "Log", "MatMul", "Max", "MaxPool", "Min", "Mul", "Neg", "Pow", "ReduceMax",
-    "ReduceMean", "ReduceSum", "Relu", "Reshape", "Sigmoid", "Slice", "Softmax", "Split", "Sqrt", "Squeeze", "Sub",
-    "Tanh", "Transpose", "Unsqueeze", "Where",
+    "ReduceMean", "ReduceSum", "Relu", "Reshape", "Shape", "Sigmoid", "Slice", "Softmax", "Split", "Sqrt", "Squeeze",
+    "Sub", "Tanh", "Transpose", "Unsqueeze", "Where",
 ))  # fmt: skip
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 

@@ -104,6 +104,11 @@ def test_a_bundle_is_written_measured_and_trained_on(tmp_path, split):
     assert (tmp_path / "tiny" / "learning_curve.csv").read_text().startswith("seed,epoch,loss,value")
     result = measure_bundle(tmp_path / "tiny", split)
     assert result["parts"]["test"]["captures"][0]["attacks"][0]["seconds"] is not None
+    agreed = result["agreement"]
+    assert agreed["rows"] == sum(len(c.x) for c in (*split.validation, *split.test))
+    assert 0 <= agreed["probs"] < 1e-5 and 0 <= agreed["novelty"] < 1e-5
+    report.write([result], [], tmp_path / "report")
+    assert f"| {result['experiment']['name']} | {agreed['rows']} | " in (tmp_path / "report" / "report.md").read_text()
     network = read_network(tmp_path / "tiny")
     longer = replace(experiment, settings=replace(SMALL, epochs=2))
     write_bundle.make(longer, split, [], tmp_path / "again", "0.0.2", network)
