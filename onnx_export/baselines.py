@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from onnx_export.data import Capture, capped
+from onnx_export.data import Capture
 from onnx_export.metrics import validation_value
 from onnx_export.settings import Settings
 from pyad.verdict import CLASSES
 
 Floats = NDArray[np.float32]
 Scorer = Callable[[Floats], Floats]
+_EPOCHS = 5  # epochs of the hybrid whose rows a baseline gets at once
 _LIGHTGBM_ROUNDS, _LIGHTGBM_STEP, _LIGHTGBM_PATIENCE = 300, 20, 80
 
 
@@ -37,13 +38,21 @@ class Baseline:
 
 
 def table(train: Sequence[Capture], settings: Settings) -> Table:
-    """The labelled rows of one epoch of the hybrid's training, with its class weights."""
+    """Labelled rows with the hybrid's class weights: of each class of a capture as many as it sees in some epochs.
+
+    They are drawn at random, where the hybrid needs neighbours: so they come from all of a capture.
+    """
     from onnx_export.scaling import class_weights
 
-    some = [capped(c, settings.cap, settings.seed) for c in train]
-    x = np.concatenate([c.x[c.label >= 0] for c in some])
-    y = np.concatenate([c.label[c.label >= 0] for c in some]).astype(np.int64)
-    return Table(x, y, class_weights(y, settings.balance)[y])
+    rng = np.random.default_rng(settings.seed)
+    xs, ys = [], []
+    for capture in train:
+        for c in np.unique(capture.label[capture.label >= 0]):
+            at = rng.permutation(np.flatnonzero(capture.label == c))[: _EPOCHS * settings.cap]
+            xs.append(capture.x[at])
+            ys.append(np.full(len(at), c, dtype=np.int64))
+    y = np.concatenate(ys)
+    return Table(np.concatenate(xs), y, class_weights(y, settings.balance)[y])
 
 
 def fit(kind: str, train: Sequence[Capture], validation: Sequence[Capture], settings: Settings) -> Baseline:

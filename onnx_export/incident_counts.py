@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from onnx_export.data import Capture
 from pyad.allow_list import AllowList
+from pyad.evidence import active_s, devices_of
 from pyad.incidents import IncidentRules
 from pyad.pipeline import Batch, Detector, Pipeline
 from pyad.row import Rows
@@ -135,22 +136,17 @@ def _keys(rows: Rows) -> list[Key]:
 
 
 def device_days(capture: Capture) -> float:
-    """Devices × the days that the capture's benign rows span.
+    """Devices × the days of the capture's benign rows, without its silences (see pyad.evidence).
 
     A device is an address of the monitored network that sent a packet in a benign row and attacked nobody.
     """
     assert capture.rows is not None
     rows, label = capture.rows, capture.label
-    benign = (label == 0) & (rows.text("proto") != "arp")
-    if not benign.any():
-        return 0.0
-    orig, resp = rows.text("id.orig_h"), rows.text("id.resp_h")
-    sent = set(orig[benign & (rows.number("local_orig") != 0)].tolist())
-    sent |= set(resp[benign & (rows.number("local_resp") != 0) & (rows.number("resp_pkts") > 0)].tolist())
+    benign = rows.take((label == 0) & (rows.text("proto") != "arp"))
     # Of a rerouted connection the originator is a victim.
-    attackers = set(orig[(label > 0) & (label != CLASSES.index("spoofing"))].tolist())
-    ts = rows.number("ts")[benign]
-    return len(sent - attackers) * float(rows.end_time()[benign].max() - ts.min()) / _DAY_S
+    attackers = set(rows.text("id.orig_h")[(label > 0) & (label != CLASSES.index("spoofing"))].tolist())
+    times = np.sort(np.concatenate([benign.number("ts"), benign.end_time()]))
+    return len(devices_of(benign) - attackers) * active_s(times) / _DAY_S
 
 
 def totals(outcomes: Sequence[Outcome]) -> dict[str, float]:

@@ -40,7 +40,7 @@ def part(
         "ranking": ranking(label, 1.0 - scored.probs[:, 0], scored.probs),
         "calibration_error": error,
         "reliability": bins,
-        "novelty": novelty(label, scored.novelty),
+        "novelty": novelty(label, scored.novelty, 1.0 - scored.probs[:, 0]),
     }
 
 
@@ -103,18 +103,29 @@ def ranking(label: NDArray[np.int64], alarm: NDArray[np.float32], probs: NDArray
     return {"benign_rows": len(benign), "classes": found}
 
 
-def novelty(label: NDArray[np.int64], score: NDArray[np.float32]) -> dict[str, Any]:
-    """Per attack class, of the novelty score alone: AUROC against benign rows, recall at one in a thousand of them."""
+def novelty(label: NDArray[np.int64], score: NDArray[np.float32], alarm: NDArray[np.float32]) -> dict[str, Any]:
+    """Per attack class, of the novelty score alone: AUROC against benign rows, recall at one in a thousand of them.
+
+    fused: AUROC of the rarer of the two, novelty score and alarm (1 - P(benign)), among benign rows: "known or novel".
+    """
     if not score.any():
         return {}
     benign = score[label == 0]
+    fused = np.maximum(_rank(score, label), _rank(alarm, label))
     limit = metrics.threshold_at(benign, _NOVEL_RATE)
     return {
         name: {
             "rows": int((label == i).sum()),
             "auroc": metrics.auroc(benign, score[label == i]),
+            "fused": metrics.auroc(fused[label == 0], fused[label == i]),
             "recall": None if limit is None else float((score[label == i] > limit).mean()),
         }
         for i, name in enumerate(CLASSES)
         if i and (label == i).any()
     }
+
+
+def _rank(score: NDArray[np.float32], label: NDArray[np.int64]) -> NDArray[np.float64]:
+    """The share of benign rows whose score is lower; half of those whose score is the same."""
+    benign = np.sort(score[label == 0])
+    return (np.searchsorted(benign, score, "left") + np.searchsorted(benign, score, "right")) / (2 * len(benign))

@@ -52,19 +52,21 @@ class OperatingPoint:
 
 def choose(
     captures: Sequence[Capture], probs: NDArray[np.float32], novelty: NDArray[np.float32],
-    min_conns: Mapping[str, int], per_day_per_100: float = 1.0, rates: Sequence[float] = RATES,
+    min_conns: Mapping[str, int], per_day_per_100: float = 1.0, rates: Sequence[float] = RATES, lowest: float = 0.0,
 ) -> OperatingPoint:  # fmt: skip
     """Per class the largest rate tried at which its false incidents on validation stay within the budget.
 
     One host that looks like one class must not make the detector deaf to the others. Where all together exceed the
     budget, all go one rate down, until the smallest tried. `rate` is what share of benign rows is alarmed in the end.
+    lowest: no threshold is under it.
     """
     label = labels_of(captures)
     points, false = [], []
     days = 0.0
     for rate in rates:
         level = calibration.novelty(novelty[label == 0], NOVEL_SHARE * rate)
-        point = OperatingPoint(rate, calibration.thresholds(probs, label, rate), level, False, {}, days)
+        limits = {k: max(v, lowest) for k, v in calibration.thresholds(probs, label, rate).items()}
+        point = OperatingPoint(rate, limits, level, False, {}, days)
         found = outcomes(captures, probs, novelty, point.policy(), min_conns, benign_only=True)
         days = totals(found)["device_days"]
         points.append(point)
@@ -77,7 +79,7 @@ def choose(
         limits = {n: points[at[n]].thresholds[n] for n in ATTACK_CLASSES}
         chosen = OperatingPoint(0.0, limits, points[at[DECISION_NAMES[-1]]].novelty, False, tried, days)
         found = outcomes(captures, probs, novelty, chosen.policy(), min_conns, benign_only=True)
-        within = totals(found)["false"] <= budget
+        within = days > 0 and totals(found)["false"] <= budget
         if within or all(i == last for i in at.values()):
             alarmed = decide(probs[label == 0], novelty[label == 0], chosen.policy()).decision != 0
             return replace(chosen, rate=float(alarmed.mean()), within=bool(within))

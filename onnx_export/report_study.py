@@ -26,25 +26,41 @@ def novelty(results: Results, shown: dict[str, dict[str, Any]]) -> list[Block]:
         scores = (result["parts"].get("test") or result["parts"]["validation"])["novelty"]
         for cls, c in scores.items():
             if (not left_out or cls == left_out) and c["auroc"] is not None:
-                alarmed = _alarmed(result, cls)
                 recall = "-" if c["recall"] is None else f"{c['recall']:.3f}"
-                lines.append([name, cls, "yes" if left_out else "no", c["rows"], f"{c['auroc']:.3f}", recall, alarmed])
-    unknown = [float(str(line[4])) for line in lines if line[2] == "yes"]
-    mean = f" Mean AUROC over the {len(unknown)} left out: {np.mean(unknown):.3f}." if unknown else ""
+                lines.append([
+                    name, cls, "yes" if left_out else "no", c["rows"], f"{c['auroc']:.3f}", recall,
+                    f"{c['fused']:.3f}", *_alarmed(result, cls),
+                ])  # fmt: skip
+    unknown = [[float(str(line[i])) for i in (4, 6)] for line in lines if line[2] == "yes"]
+    means = np.mean(unknown, axis=0) if unknown else ()
+    mean = f" Means over the {len(unknown)} left out: {means[0]:.3f} and {means[1]:.3f}." if len(means) else ""
     return [
         Heading("Novelty"),
         Text(
-            "The autoencoder's score alone, against all benign test rows; and what the whole detector alarmed of the "
-            f"class when training did not know it.{mean}"
+            "AUROC against all benign test rows: of the autoencoder's score alone, and fused, of the rarer of that and "
+            "1 - P(benign). And what the whole detector alarmed of the class, and called novel, at its operating "
+            f"point.{mean}"
         ),
-        Table(["model", "class", "left out", "rows", "AUROC", "recall at 1e-3", "alarmed by the whole"], lines),
+        Table(
+            [
+                "model",
+                "class",
+                "left out",
+                "rows",
+                "AUROC",
+                "recall at 1e-3",
+                "fused AUROC",
+                "alarmed by the whole",
+                "as novel",
+            ],
+            lines,
+        ),
     ]
 
 
-def _alarmed(result: dict[str, Any], cls: str) -> str:
-    table = total(_tests(result))
-    i = CLASSES.index(cls)
-    return share(int(table[i, 1:].sum()), int(table[i].sum()))
+def _alarmed(result: dict[str, Any], cls: str) -> tuple[str, str]:
+    row = total(_tests(result))[CLASSES.index(cls)]
+    return share(int(row[1:].sum()), int(row.sum())), share(int(row[-1]), int(row.sum()))
 
 
 def _tests(result: dict[str, Any], lab: bool | None = None) -> list[dict[str, Any]]:

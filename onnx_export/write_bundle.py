@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -63,9 +62,8 @@ def make(
     graphs = write_graphs(folder, fitted.network, folder.name, version)
     write_curve(folder, fitted.curve)
     validation = fitted.score(split.validation)
-    point = choose(split.validation, validation.probs, validation.novelty, MIN_CONNS)
     # Validation is kinder than networks that were never seen; `pyad calibrate` goes no lower either.
-    point = replace(point, thresholds={name: max(limit, LOWEST) for name, limit in point.thresholds.items()})
+    point = choose(split.validation, validation.probs, validation.novelty, MIN_CONNS, lowest=LOWEST)
     fields = manifest(experiment, fitted.network, split, point, registry, graphs, _files(folders, split, registry))
     label = labels_of(split.validation)
     fields |= {"name": folder.name, "version": version, "detection": calibration.detection(validation.probs, label)}

@@ -48,7 +48,7 @@ class Bridge:
         link: Link,
         desk: Desk,
         log: Log,
-        save: Callable[[], None] | None = None,
+        save: Callable[[dict[str, Any]], None] | None = None,
         live_log: LiveLog | None = None,
         hosts: Callable[[], int] = lambda: 0,
     ) -> None:
@@ -101,7 +101,7 @@ class Bridge:
     def _finish(self) -> None:
         if self._live_log is not None:
             self._live_log.close()
-        self._snapshot()
+        self._snapshot(self._link.memory())
 
     # Connections
 
@@ -266,7 +266,8 @@ class Bridge:
             await self._in_thread(self._live_log.reopen)
         self._reopen = False
         if self._snapshot_due_s() <= 0 and not self._stopping.is_set():
-            await self._in_thread(self._snapshot)
+            memory = self._link.memory()  # taken here, where frames are received as well
+            await self._in_thread(lambda: self._snapshot(memory))
 
     async def _wait_for_work(self) -> None:
         due_s = self._snapshot_due_s()
@@ -280,12 +281,12 @@ class Bridge:
             return float("inf")
         return self._saved_at + self._settings.snapshot_interval_s - time.monotonic()
 
-    def _snapshot(self) -> None:
+    def _snapshot(self, memory: dict[str, Any]) -> None:
         if self._save is None or not self._unsaved:
             return
         self._saved_at = time.monotonic()
         try:
-            self._save()
+            self._save(memory)
         except Exception as error:  # without it detection goes on all the same
             self._log("error", "state_not_saved", file=self._settings.state_file, error=error)
         else:

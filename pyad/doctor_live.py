@@ -47,17 +47,27 @@ def live_findings(settings: BridgeSettings, must: bool) -> Iterator[Finding]:
         else:
             yield Finding("ok", "zeek live", f"nothing at {settings.url}; only pyad run needs it")
         return
-    with socket:
-        statuses = _statuses(socket)
-        yield _package(settings, statuses)
-        if not statuses:
-            return
-        yield _schema(statuses)
-        yield _versions(statuses)
-        yield _secret(settings, statuses)
-        yield _lane(settings, statuses)
-        yield _flow(settings, statuses, _watch(socket))
-        yield _notices(statuses)
+    from websockets.exceptions import ConnectionClosed
+
+    try:
+        with socket:
+            yield from _look(socket, settings)
+    except ConnectionClosed:
+        todo = "did it end meanwhile, or is it no Zeek? run pyad doctor again"
+        yield Finding("FAIL", "zeek live", f"{settings.url}: the connection was closed while looking", todo)
+
+
+def _look(socket: Any, settings: BridgeSettings) -> Iterator[Finding]:
+    statuses = _statuses(socket)
+    yield _package(settings, statuses)
+    if not statuses:
+        return
+    yield _schema(statuses)
+    yield _versions(statuses)
+    yield _secret(settings, statuses)
+    yield _lane(settings, statuses)
+    yield _flow(settings, statuses, _watch(socket))
+    yield _notices(statuses)
 
 
 def _connect(settings: BridgeSettings) -> Any:

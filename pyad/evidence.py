@@ -28,6 +28,7 @@ _MAX_KEPT = 1_000_000
 _REFERENCE_ROWS = 2_000
 _SAMPLE = 20_000  # rows that the reference is made from
 _MAX_DEVICES = 1_000_000
+_SILENCE_S = 3600.0
 _HASH = np.uint64(0x9E3779B97F4A7C15)
 _COLUMNS = (
     *("ts", "duration", "uid", "id.orig_h", "id.orig_p", "id.resp_h", "id.resp_p", "proto", "service"),
@@ -82,9 +83,9 @@ class Collector:
         self._loose = min(LOOSE, lowest_threshold)
         self._borders = np.full(len(GROUPS), -np.inf)
         self._looked_at = 0
-        self._days = 0.0
+        self._active_s = 0.0
         self._timeline = 0
-        self._begun = self._clock = -np.inf
+        self._clock = -np.inf
         self._sample: list[NDArray[Any]] = []
         self._draws: list[NDArray[np.uint64]] = []
         self._sampled = 0
@@ -93,8 +94,8 @@ class Collector:
 
     @property
     def days(self) -> float:
-        """How long the logs are, by their own time, over all timelines."""
-        return self._days + self._span_s() / 86_400.0
+        """How long the logs are, by their own time, over all timelines; see `active_s`."""
+        return self._active_s / 86_400.0
 
     @property
     def loosest(self) -> float:
@@ -103,16 +104,15 @@ class Collector:
 
     def begin(self) -> None:
         """A new timeline."""
-        self._days += self._span_s() / 86_400.0
         self._timeline += 1
-        self._begun = self._clock = -np.inf
+        self._clock = -np.inf
 
     def see(self, rows: Rows, x: NDArray[Any], novelty: NDArray[Any], verdicts: Verdicts) -> None:
         """Take scored rows in order."""
         clock = np.maximum.accumulate(np.maximum(np.nan_to_num(rows.end_time(), nan=-np.inf), self._clock))
+        first = clock[0] if np.isneginf(self._clock) else self._clock
+        self._active_s += active_s(np.concatenate([[first], clock]))
         self._clock = float(clock[-1])
-        if np.isneginf(self._begun):
-            self._begun = float(clock[0])
         excluded = self._networks.match(rows, np.ones(len(rows), dtype=np.int8)) >= 0
         counted = np.flatnonzero(~excluded & ~verdicts.unscored)
         self.excluded += int(excluded.sum())
@@ -120,7 +120,8 @@ class Collector:
         ts = rows.number("ts")[counted]
         if len(counted) and not np.isnan(ts).all():
             self.first_ts, self.last_ts = min(self.first_ts, np.nanmin(ts)), max(self.last_ts, np.nanmax(ts))
-        self._see_devices(rows.take(counted))
+        if len(self.devices) < _MAX_DEVICES:
+            self.devices |= devices_of(rows.take(counted))
         group, score = group_of(rows), novelty.astype(np.float64)
         for index, sketch in enumerate(self.sketches):
             sketch.add(score[counted[group[counted] == index]])
@@ -151,25 +152,6 @@ class Collector:
             return None
         self._shorten_sample()
         return make_reference(self._sample[0], names, self._usual, self.days * 24.0)
-
-    def _span_s(self) -> float:
-        return self._clock - self._begun if np.isfinite(self._begun) else 0.0
-
-    def _see_devices(self, rows: Rows) -> None:
-        answered = rows.number("resp_pkts") > 0
-        here, there = rows.number("local_orig"), rows.number("local_resp")
-        for name, local, shown in (
-            ("id.orig_h", here, np.ones(len(rows), dtype=np.bool_)),
-            ("id.resp_h", there, answered),
-        ):
-            at = np.flatnonzero(shown & ~(local == 0))
-            said = np.where(np.isnan(local[at]), 0, 1).tolist()
-            for address, is_local in set(zip(rows.text(name)[at].tolist(), said)):
-                if address in self.devices or len(self.devices) >= _MAX_DEVICES:
-                    continue
-                _, holds_state, private = address_traits(address)
-                if holds_state and (is_local or private):
-                    self.devices.add(address)
 
     def _thin_out(self) -> None:
         """Leave out what is not among the oddest of its group any more; where too much is left, raise the borders."""
@@ -210,6 +192,30 @@ class Collector:
         if len(draws) > _SAMPLE:
             self._draw_below = draws[order].max()
         self._sample, self._draws, self._sampled = [sample[order]], [draws[order]], len(order)
+
+
+def devices_of(rows: Rows) -> set[str]:
+    """The addresses of the monitored network that sent a packet: those the source calls local, or else private ones."""
+    found: set[str] = set()
+    everyone = np.ones(len(rows), dtype=np.bool_)  # who began a connection has sent something, counted or not
+    answered = rows.number("resp_pkts") > 0
+    for name, whose, sent in (("id.orig_h", "local_orig", everyone), ("id.resp_h", "local_resp", answered)):
+        local = rows.number(whose)
+        at = np.flatnonzero(sent & ~(local == 0))
+        said = (local[at] > 0).tolist()
+        for address, is_local in set(zip(rows.text(name)[at].tolist(), said)):
+            _, holds_state, private = address_traits(address)
+            if holds_state and (is_local or private):
+                found.add(address)
+    return found
+
+
+def active_s(times: NDArray[np.float64]) -> float:
+    """How long it was that rows came at these rising times (s): a silence counts for an hour at most.
+
+    Logs of several days apart, or a capture put together of others', are no longer than what is in them.
+    """
+    return float(np.minimum(np.diff(times), _SILENCE_S).sum()) if len(times) else 0.0
 
 
 def incidents_at(

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from ipaddress import ip_address
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 from pyad import __version__, wire
@@ -78,7 +79,7 @@ def run(config: Config, out: Path | None) -> int:
         )
         if settings.url.startswith("ws:") and not _is_loopback(settings.url):
             log("warn", "not_encrypted", url=settings.url, todo="use wss:// with certificates off this machine")
-    save = None if state is None else lambda: _save(state, pipeline, loaded, link)
+    save = None if state is None else lambda memory: _save(state, pipeline, loaded, memory)
     return asyncio.run(_serve(config, link, Desk(pipeline, log, live_log, loaded.drift), log, save, live_log, loaded))
 
 
@@ -87,7 +88,7 @@ async def _serve(
     link: Link,
     desk: Desk,
     log: Log,
-    save: Callable[[], None] | None,
+    save: Callable[[dict[str, Any]], None] | None,
     live_log: LiveLog | None,
     loaded: LoadedDetector,
 ) -> int:
@@ -160,12 +161,12 @@ def _restore(state: Path, pipeline: Pipeline, loaded: LoadedDetector, link: Link
             )
 
 
-def _save(state: Path, pipeline: Pipeline, loaded: LoadedDetector, link: Link) -> None:
+def _save(state: Path, pipeline: Pipeline, loaded: LoadedDetector, memory: dict[str, Any]) -> None:
     from pyad.snapshot import save_snapshot
 
     state.parent.mkdir(parents=True, exist_ok=True)
     drift = {"drift": loaded.drift.memory()} if loaded.drift else {}
-    save_snapshot(state, pipeline, loaded, link.memory() | drift)
+    save_snapshot(state, pipeline, loaded, memory | drift)
 
 
 def _is_loopback(url: str) -> bool:

@@ -38,7 +38,8 @@ class Trust:
         if code:
             self._refused.add(f"{event.name} with a wrong code; do Zeek and bridge have the same secret?", node=node)
             return False
-        if self._mode == "always" or node in self._proved:
+        # A flush closes every incident: Zeek sends one at the end of a replay, and always with a code.
+        if self._mode == "always" or event.name == "flush" or node in self._proved:
             self._refused.add(f"{event.name} without a code; has the node lost its secret file?", node=node)
             return False
         return True

@@ -74,6 +74,9 @@ function export_row(c: connection, partial: count)
 
 event PyAD::address_changed(ts: time, address: addr, new_mac: string, old_mac: string)
 	{
+	if ( is_remote_event() )
+		return;
+
 	local lane = lane_of(address);
 
 	if ( ! exporting || ! has_room(lane) )
@@ -91,13 +94,14 @@ event connection_state_remove(c: connection) &priority=-3
 		export_row(c, 0);
 	}
 
-# Connections that last are watched from their fourth packet on, which spares the many that never get there.
+# Connections that last are watched from their fourth packet on, which spares the many that never get there; also while
+# no bridge is there, or those that began before it came would never be told of.
 const watched_packets = 4;
 redef ConnThreshold::generic_packet_thresholds += { watched_packets };
 
 event conn_generic_packet_threshold_crossed(c: connection, threshold: count) &priority=-10
 	{
-	if ( ! exporting || threshold != watched_packets )
+	if ( threshold != watched_packets )
 		return;
 
 	# The framework's own function costs 14 us, and is only needed where others watch this connection, too.
@@ -110,6 +114,9 @@ event conn_generic_packet_threshold_crossed(c: connection, threshold: count) &pr
 # Tells of a connection that goes on, if packets came since it was last told of.
 function tell(c: connection)
 	{
+	if ( ! exporting )
+		return;
+
 	if ( ! c?$pyad_told )
 		c$pyad_told = Told();
 
@@ -124,6 +131,9 @@ function tell(c: connection)
 
 event PyAD::tell_again(id: conn_id, uid: string)
 	{
+	if ( is_remote_event() )
+		return;
+
 	for ( _, c in open_connection(id, uid) )
 		{
 		tell(c);
@@ -133,7 +143,7 @@ event PyAD::tell_again(id: conn_id, uid: string)
 
 event conn_duration_threshold_crossed(c: connection, threshold: interval, is_orig: bool)
 	{
-	if ( ! exporting || threshold != long_conn_first || c?$pyad_told || ! c?$conn )
+	if ( threshold != long_conn_first || c?$pyad_told || ! c?$conn )
 		return;
 
 	tell(c);

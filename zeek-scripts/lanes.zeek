@@ -12,8 +12,14 @@ export {
 	## Rows to a batch at most.
 	const batch_rows = 100 &redef;
 
-	## The longest a row waits for others to make a batch: sending costs by the batch, several times what a row costs.
-	option flush_interval = 150msec;
+	## The longest a row waits for others to make a batch while there are few.
+	option flush_interval = 25msec;
+
+	## The longest a row waits while more than ``busy_rate`` come: sending costs by the batch, so waiting pays then.
+	option busy_flush_interval = 150msec;
+
+	## Rows a second from which on a node counts as busy.
+	option busy_rate = 60.0;
 
 	## Batches on their way to the bridge at most, whatever the bridge grants; it acknowledges up to eight at once, so
 	## fewer than that make it slow.
@@ -54,8 +60,9 @@ export {
 		credit: count &default=0;
 		## Rows not yet in a batch.
 		buffer: vector of string &default=vector();
-		## Whether a timer will flush the buffer.
+		## Whether a timer will flush the buffer; how long it runs.
 		timed: bool &default=F;
+		wait: interval &default=0secs;
 		## Batches not acknowledged, by their number.
 		batches: table[count] of Batch &default=table();
 		## The newest batch; the newest sent in this session; all up to ``floor`` are acknowledged.
@@ -64,7 +71,7 @@ export {
 		floor: count &default=0;
 		## Batches on their way.
 		in_flight: count &default=0;
-		## When a batch last went out onto an empty way or was acknowledged.
+		## When a batch last went out onto an empty way, or the oldest on its way was acknowledged.
 		moved: time &default=double_to_time(0.0);
 		## Rows held; rows exported, acknowledged, dropped since Zeek started.
 		held: count &default=0;
@@ -180,16 +187,21 @@ function flush_buffer(lane: Lane)
 
 event PyAD::flush_timer(name: string)
 	{
+	if ( is_remote_event() )
+		return;
+
 	local lane = lanes[name];
 
 	# Behind batches that wait for credit a small one would only wait as well; many small ones cost the bridge dear.
 	if ( lane$sent < lane$seq )
 		{
-		schedule flush_interval { PyAD::flush_timer(name) };
+		schedule lane$wait { PyAD::flush_timer(name) };
 		return;
 		}
 
 	lane$timed = F;
+	# The first row started the timer; how many came after it says how busy the node is.
+	lane$wait = |lane$buffer| > 1 + busy_rate * interval_to_double(lane$wait) ? busy_flush_interval : flush_interval;
 	flush_buffer(lane);
 	}
 
@@ -204,7 +216,11 @@ function put(lane: Lane, row: string)
 	else if ( ! lane$timed && ! replaying )
 		{
 		lane$timed = T;
-		schedule flush_interval { PyAD::flush_timer(lane$name) };
+
+		if ( lane$wait == 0secs )
+			lane$wait = flush_interval;
+
+		schedule lane$wait { PyAD::flush_timer(lane$name) };
 		}
 	}
 
@@ -250,7 +266,10 @@ event PyAD::hello(schema: string, lane: string, session: string, window: count, 
 	if ( session != l$session && l$session != "" && now - l$heard < 3sec )
 		return;
 
-	l$counter = counter;
+	# Without a secret the count may be anyone's, and must not stand in the way of the bridge's own.
+	if ( known_secret != "" )
+		l$counter = counter;
+
 	l$heard = now;
 	l$credit = window < max_unacked ? window : max_unacked;
 	exporting = T;
@@ -278,7 +297,10 @@ function acknowledge(l: Lane, seq: count)
 	--l$in_flight;
 
 	while ( l$floor < l$seq && ( l$floor + 1 ) !in l$batches )
+		{
 		++l$floor;
+		l$moved = current_time();
+		}
 
 	hook batch_acked(l, seq);
 	}
@@ -295,7 +317,6 @@ event PyAD::ack(schema: string, node: string, epoch: string, lane: string, seqs:
 		}
 
 	local l = lanes[lane];
-	l$moved = current_time();
 
 	for ( _, text in seqs )
 		if ( /^[0-9]{1,18}$/ == text )
@@ -320,10 +341,12 @@ function announce_losses(undelivered: count)
 
 	announced = lost;
 
+	local code = mac_of(cat("rows_dropped\n", node_name(), "\n", own_epoch, "\n", lost));
+
 	if ( Cluster::is_enabled() )
-		Cluster::publish(Cluster::manager_topic, PyAD::rows_dropped, node_name(), own_epoch, lost);
+		Cluster::publish(Cluster::manager_topic, PyAD::rows_dropped, node_name(), own_epoch, lost, code);
 	else
-		event PyAD::rows_dropped(node_name(), own_epoch, lost);
+		event PyAD::rows_dropped(node_name(), own_epoch, lost, code);
 	}
 
 # What is not acknowledged now may never have arrived.
@@ -340,6 +363,9 @@ event zeek_done()
 
 event PyAD::check_lanes()
 	{
+	if ( is_remote_event() )
+		return;
+
 	announce_losses(0);
 
 	for ( _, lane in lanes )

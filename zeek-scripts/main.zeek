@@ -66,7 +66,7 @@ export {
 	global status: event(schema: string, node: string, epoch: string, role: string, facts: vector of string) &is_used;
 
 	## A node tells the manager how many rows it has lost since it started, or does not know to have arrived.
-	global rows_dropped: event(node: string, epoch: string, dropped: count);
+	global rows_dropped: event(node: string, epoch: string, dropped: count, mac: string);
 
 	## Whether a bridge has been there since Zeek started. Before, the package does as good as nothing.
 	global exporting = F;
@@ -156,6 +156,9 @@ event status_request(schema: string)
 
 event PyAD::regular_status()
 	{
+	if ( is_remote_event() )
+		return;
+
 	if ( exporting && current_time() >= next_status )
 		send_status();
 
@@ -180,25 +183,34 @@ type SecretLine: record {
 	text: string;
 };
 
+# Whoever reaches the WebSocket server may publish any event: what only Zeek itself raises is obeyed from nobody else.
 event PyAD::secret_line(description: Input::EventDescription, kind: Input::Event, text: string)
 	{
 	local found = strip(text);
+
+	if ( is_remote_event() )
+		return;
 
 	if ( found != "" )
 		known_secret = found;
 	}
 
+# Until there is a secret: an input stream on a file that is not there, or not to be read yet, ends at once.
 event PyAD::look_for_secret(path: string)
 	{
-	# An input stream on a file that is not there yet would end at once.
-	if ( file_size(path) < 0.0 )
-		{
-		schedule 2sec { PyAD::look_for_secret(path) };
+	if ( is_remote_event() || known_secret != "" )
 		return;
+
+	local there = file_size(path) >= 0.0;
+
+	if ( there )
+		{
+		Input::remove("pyad-secret");
+		Input::add_event([$source=path, $name="pyad-secret", $reader=Input::READER_RAW, $mode=Input::REREAD,
+		                  $fields=SecretLine, $want_record=F, $ev=secret_line]);
 		}
 
-	Input::add_event([$source=path, $name="pyad-secret", $reader=Input::READER_RAW, $mode=Input::REREAD,
-	                  $fields=SecretLine, $want_record=F, $ev=secret_line]);
+	schedule ( there ? 10sec : 2sec ) { PyAD::look_for_secret(path) };
 	}
 
 event zeek_init()

@@ -346,6 +346,9 @@ event PyAD::hello(schema: string, lane: string, session: string, window: count, 
 
 event PyAD::check_bridges()
 	{
+	if ( is_remote_event() )
+		return;
+
 	# Before the first packet of a capture Zeek's clock stands at zero.
 	for ( lane, heard in bridges )
 		if ( heard > double_to_time(0.0) && current_time() - heard > bridge_timeout && lane !in told_down )
@@ -359,8 +362,14 @@ event PyAD::check_bridges()
 	schedule 1sec { PyAD::check_bridges() };
 	}
 
-event PyAD::rows_dropped(node: string, epoch: string, dropped: count)
+event PyAD::rows_dropped(node: string, epoch: string, dropped: count, mac: string)
 	{
+	if ( ! believable(cat("rows_dropped\n", node, "\n", epoch, "\n", dropped), mac) )
+		{
+		refuse("rows_dropped with a wrong code; does that node have the same secret?");
+		return;
+		}
+
 	local before = dropped_of[node, epoch];
 
 	if ( dropped <= before )
@@ -375,7 +384,9 @@ event PyAD::rows_dropped(node: string, epoch: string, dropped: count)
 
 	dropped_of[node, epoch] = dropped;
 	NOTICE([$note=Rows_Dropped, $msg=fmt("%s lost %d rows on their way to the pyad bridge so far, or does not know that they arrived; the detector was partly blind", node, dropped),
-	        $sub=fmt("node=%s dropped=%d", node, dropped), $n=dropped, $identifier=node, $suppress_for=drops_suppress_for]);
+	        $sub=fmt("node=%s dropped=%d", node, dropped), $n=dropped,
+	        # Ten times as many are news again.
+	        $identifier=cat(node, " ", |cat(dropped)|), $suppress_for=drops_suppress_for]);
 	}
 
 event zeek_init() &priority=5

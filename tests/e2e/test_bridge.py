@@ -59,9 +59,7 @@ class Running:
         return [fields for _, e, fields in self.told if e == event]
 
     async def __aenter__(self):
-        self.bridge = Bridge(
-            self.settings, self.link, self.desk, self.log, lambda: self.saved.append(self.link.memory()), self.live_log
-        )
+        self.bridge = Bridge(self.settings, self.link, self.desk, self.log, self.saved.append, self.live_log)
         self.task = asyncio.create_task(self.bridge.run())
         return self
 
@@ -241,7 +239,7 @@ async def test_snapshots_while_it_runs_and_what_is_remembered_is_not_scored_agai
 @asynchronous
 async def test_a_state_that_cannot_be_saved_is_told():
     async with FakeZeek() as zeek, Running(zeek.url) as it:
-        it.bridge._save = lambda: (_ for _ in ()).throw(PyadError("disk full"))
+        it.bridge._save = lambda _: (_ for _ in ()).throw(PyadError("disk full"))
         await zeek.add([text("C1")])
         await zeek.until(lambda: zeek.peer.acked == [1])
     assert str(it.events("state_not_saved")[0]["error"]) == "disk full"

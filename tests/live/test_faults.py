@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import time
+from contextlib import suppress
 
 import pytest
 from websockets.exceptions import ConnectionClosed
@@ -213,6 +214,54 @@ def test_a_hostile_client_changes_nothing(live):
     assert len([n for n in of_type(live, "PyAD::Recon") if "state=new" in n["sub"]]) == 1
     assert not of_type(live, "PyAD::Bridge_Down")
     assert "refused" in (live.folder / "zeek" / "out").read_text()
+
+
+def test_events_that_only_zeek_raises_are_obeyed_from_nobody_else(live):
+    capture = Capture().steady(60, 12).scan(4, 99, 60)
+    zeek = live.replay(capture.write(live.folder / "pcap"))
+    live.bridge()
+    until(lambda: "connected" in live.said())
+    text, when = "string", {"@data-type": "timestamp", "data": "2026-01-01T00:00:00.000"}
+    description = [
+        *(typed(text, "x"), typed("enum-value", "Input::READER_RAW"), typed("enum-value", "Input::REREAD")),
+        *(typed(text, "pyad-secret"), typed(text, ""), typed("boolean", False), typed(text, ""), typed(text, "")),
+        typed("table", []),
+    ]
+    events = [
+        ("secret_line", [typed("vector", description), typed("enum-value", "Input::EVENT_NEW"), typed(text, "e" * 32)]),
+        ("address_changed", [when, typed("address", "10.9.9.9"), typed(text, "x\nFORGED ROW"), typed(text, "y")]),
+        ("flush_timer", [typed(text, "nolane")]),
+        ("rows_dropped", [*(typed(text, "zeek"), typed(text, "e" * 16), typed("count", 2**62), typed(text, ""))]),
+        *[("check_lanes", []), ("check_bridges", []), ("regular_status", [])] * 20,
+    ]
+    answers = []
+    with connect(f"ws://127.0.0.1:{live.port}{wire.PATH}", compression=None, proxy=None) as client:
+        client.send(json.dumps([]))
+        client.recv()
+        for name, args in events:
+            client.send(publish(name, args))
+        with suppress(TimeoutError):
+            while True:
+                answers.append(client.recv(timeout=1))
+    rows = live.rows(zeek)
+    all_told(live, capture, rows)
+    assert not answers  # Zeek could read every one of them
+    assert rows["exported"] == capture.connections and rows["dropped"] == 0
+    assert len([n for n in of_type(live, "PyAD::Recon") if "state=new" in n["sub"]]) == 1
+    assert not [n for n in of_type(live, "PyAD::Rows_Dropped") if int(n["n"]) > rows["held"]]
+    assert not of_type(live, "PyAD::Bridge_Down")
+    assert "error" not in (live.folder / "zeek" / "out").read_text()
+
+
+def typed(kind, data):
+    return {"@data-type": kind, "data": data}
+
+
+def publish(name, args):
+    version = typed("count", 1)
+    event = typed("vector", [typed("string", f"PyAD::{name}"), typed("vector", args)])
+    body = {"type": "data-message", "topic": wire.BRIDGE_TOPIC, **typed("vector", [version, version, event])}
+    return json.dumps(body)
 
 
 def test_drift_becomes_a_notice_and_a_forged_one_does_not(live):

@@ -382,7 +382,8 @@ def test_a_capture_without_rows():
 
 def test_a_flush_without_the_code_is_refused(wired):
     wired.rows(1)
-    wired.hear(frame("flush", (SCHEMA_HASH, "zeek", "e1", "all", 1, 2, "")))
+    for node in ("zeek", "a-node-nobody-heard-of"):
+        wired.hear(frame("flush", (SCHEMA_HASH, node, "e1", "all", 1, 2, "")))
     assert wired.scored == [1] and not wired.link.flushed
 
 
