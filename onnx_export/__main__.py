@@ -90,10 +90,11 @@ def _evaluate(args: argparse.Namespace, folders: list[Path]) -> int:
 
     if args.bundle:
         from onnx_export.bundle_run import measure_bundle
+        from pyad.bundle import load_bundle
 
-        split = load(folders, "clean", only=("validation", "test"))
-        for path in args.bundle:
-            write(measure_bundle(path, split), args.runs)
+        for path in args.bundle:  # none is tested on what it was trained on
+            choice = load_bundle(path).yaml["training"]["data"]
+            write(measure_bundle(path, load(folders, choice, only=("validation", "test"))), args.runs)
     overlap = lines(shared(held(folders, "clean")))
     report.write(read_all(args.runs), [e.name for e in read_study(args.config)], args.out, overlap)
     logging.info("%s", args.out / "report.html")

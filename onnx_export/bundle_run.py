@@ -40,10 +40,11 @@ def score(bundle: Bundle, captures: Sequence[Capture]) -> Scored:
 def measure_bundle(path: Path, split: Split) -> dict[str, Any]:
     """The result of the bundle in a folder, at its own operating point."""
     bundle = load_bundle(path)
-    rate = float(bundle.yaml.get("budget", {}).get("false_positive_rate", 0.0))
-    point = OperatingPoint(rate, dict(bundle.thresholds), dict(bundle.novelty), False, {}, 0.0)
+    budget = bundle.yaml.get("budget", {})
+    rate, within = float(budget.get("false_positive_rate", 0.0)), "at most" in str(budget.get("within", ""))
+    point = OperatingPoint(rate, dict(bundle.thresholds), dict(bundle.novelty), within, {}, 0.0)
     about = {"name": f"bundle-{bundle.label}", "model": f"bundle {bundle.label}", "data": "as its card says"}
-    result = measured(about, Fitted(lambda captures: score(bundle, captures), []), split, point)
+    result = measured(about, Fitted(lambda captures: score(bundle, captures), []), split, point, bundle.min_conns)
     with suppress(ValueError):  # the network of an older trainer cannot be rebuilt
         result["agreement"] = agreement(path, bundle, [*split.validation, *split.test])
     return result

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -47,8 +48,8 @@ def macro_f1(table: NDArray[np.integer], small: bool = True) -> float:
 
 def interval(counts: NDArray[np.int64], what: str = "alarmed", seed: int = 0) -> tuple[float, float]:
     """95 % interval of the macro measure from counts (captures, classes, decisions), drawing captures anew."""
-    rng = np.random.default_rng(seed)
-    values = [macro_of(counts[rng.integers(0, len(counts), len(counts))].sum(axis=0), what) for _ in range(_DRAWS)]
+    draws = _draws(counts, CLASSES[1:], np.random.default_rng(seed))
+    values = [macro_of(counts[drawn].sum(axis=0), what) for drawn in islice(draws, _DRAWS)]
     low, high = np.nanquantile(values, [0.025, 0.975])
     return float(low), float(high)
 
@@ -72,10 +73,8 @@ def difference(
     ]
     per_seed = [_value(a.sum(axis=0), what, classes) - _value(b.sum(axis=0), what, classes) for a, b in pairs]
     rng = np.random.default_rng(0)
-    n = len(pairs[0][0])
     means = []
-    for _ in range(_DRAWS):
-        drawn = rng.integers(0, n, n)
+    for drawn in islice(_draws(pairs[0][0], classes, rng), _DRAWS):
         chosen = [pairs[i] for i in rng.integers(0, len(pairs), len(pairs))]
         means.append(
             np.mean([
@@ -85,6 +84,19 @@ def difference(
         )  # fmt: skip
     low, high = np.nanquantile(means, [0.025, 0.975])
     return per_seed, (float(low), float(high))
+
+
+def _draws(counts: NDArray[np.int64], classes: Sequence[str], rng: np.random.Generator) -> Iterator[NDArray[np.int64]]:
+    """Captures drawn with replacement, for ever; only draws that have every class that there is.
+
+    A mean over the classes that happen to be drawn would be another measure each time.
+    """
+    has = counts.sum(axis=2)[:, [CLASSES.index(name) for name in classes]] > 0
+    wanted = has.any(axis=0)
+    while True:
+        drawn = rng.integers(0, len(counts), len(counts))
+        if (has[drawn].any(axis=0) == wanted).all():
+            yield drawn
 
 
 def _part(result: dict[str, Any], part: str, view: str) -> dict[str, Any]:

@@ -28,11 +28,12 @@ def run(experiment: Experiment, split: Split) -> tuple[dict[str, Any], models.Fi
 
 
 def measured(
-    about: Mapping[str, Any], fitted: models.Fitted, split: Split, point: OperatingPoint | None = None
-) -> dict[str, Any]:
+    about: Mapping[str, Any], fitted: models.Fitted, split: Split, point: OperatingPoint | None = None,
+    min_conns: Mapping[str, int] = MIN_CONNS,
+) -> dict[str, Any]:  # fmt: skip
     """The result of a fitted model. about: the experiment's values, with its name. point: chosen here where None."""
     scored = fitted.score(split.validation)
-    point = point or choose(split.validation, scored.probs, scored.novelty, MIN_CONNS)
+    point = point or choose(split.validation, scored.probs, scored.novelty, min_conns)
     result: dict[str, Any] = {
         "experiment": dict(about),
         "rows": {"train": counts(split.train), "validation": counts(split.validation), "test": counts(split.test)},
@@ -41,11 +42,11 @@ def measured(
             "false_incidents_tried": point.tried, "thresholds": point.thresholds,
         },
         "curve": fitted.curve,
-        "parts": {"validation": measure.part(split.validation, scored, point, MIN_CONNS)},
+        "parts": {"validation": measure.part(split.validation, scored, point, min_conns)},
     }  # fmt: skip
     if not split.test:
         return result
-    result["parts"]["test"] = measure.part(split.test, fitted.score(split.test), point, MIN_CONNS)
+    result["parts"]["test"] = measure.part(split.test, fitted.score(split.test), point, min_conns)
     plain = not any(about.get(k) for k in ("ablation", "left_out"))
     if plain:
         result["views"] = {

@@ -108,6 +108,9 @@ def _fit_member(
     soft = soft_labels(train, settings) if settings.distil else None
     states = torch.zeros(len(material.chunks), model.shape.state, device=device())
     best: tuple[float, int, dict[str, Tensor]] = (-1.0, 0, {})
+    if not anew:  # what is gone on from may be the best there is
+        value, _ = validation_value(score(average, validation).probs, validation, settings.false_positive_rate)
+        best = (value, -1, {k: v.clone() for k, v in average.state_dict().items()})
     curve: Curve = []
     for epoch in tqdm(range(settings.epochs), desc=f"member {settings.seed}", disable=None):
         if epoch % settings.refresh_epochs == 0 and epoch:

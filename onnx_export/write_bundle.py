@@ -55,7 +55,13 @@ def make(
     experiment: Experiment, split: Split, folders: Sequence[Path], folder: Path, version: str, start: Hybrid | None
 ) -> str:
     """Train and write the whole bundle; returns its card's table of the test rows."""
-    fitted = fit(experiment, split.train, split.validation, start)
+    return publish(experiment, fit(experiment, split.train, split.validation, start), split, folders, folder, version)
+
+
+def publish(
+    experiment: Experiment, fitted: Fitted, split: Split, folders: Sequence[Path], folder: Path, version: str
+) -> str:
+    """Calibrate, measure and write what was trained; returns the card's table of the test rows."""
     if fitted.network is None:
         raise ValueError(f"a bundle holds the hybrid; {experiment.model} has no network to export")
     registry = load_registry(folders)
@@ -229,8 +235,8 @@ stated terms or with non-commercial terms, are for evaluation):
 Training captures without a flood are seen a second time at another pace (benign ones faster) and with their
 responders nearer or farther, and the benign rows of each frequent service once more as the work of one busy client.
 Validation is whole recordings and whole sets, never rows of a training capture; it chose the epoch, the thresholds
-and the novelty calibration. The groups share no capture, device or identical connection (`python -m onnx_export
-overlap`).
+and the novelty calibration. The groups of a set share no capture, device or identical connection
+(`python -m onnx_export overlap`).
 
 ## Decision
 

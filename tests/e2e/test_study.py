@@ -109,14 +109,21 @@ def test_a_bundle_is_written_measured_and_trained_on(tmp_path, split):
     assert 0 <= agreed["probs"] < 1e-5 and 0 <= agreed["novelty"] < 1e-5
     report.write([result], [], tmp_path / "report")
     assert f"| {result['experiment']['name']} | {agreed['rows']} | " in (tmp_path / "report" / "report.md").read_text()
-    network = read_network(tmp_path / "tiny")
     longer = replace(experiment, settings=replace(SMALL, epochs=2))
-    write_bundle.make(longer, split, [], tmp_path / "again", "0.0.2", network)
-    again = read_network(tmp_path / "again")
-    before, after = weights(network), weights(again)
+    worse = read_network(tmp_path / "tiny")
+    worse.classify.weight.data.zero_()
+    before = weights(worse)
+    write_bundle.make(longer, split, [], tmp_path / "again", "0.0.2", worse)
+    after = weights(read_network(tmp_path / "again"))
     assert before.keys() == after.keys()
     assert np.array_equal(before["encode1_w"], after["encode1_w"])
     assert not np.array_equal(before["fuse_w"], after["fuse_w"])
+    # Where no epoch is better than what was gone on from, that stays.
+    still = replace(longer, settings=replace(longer.settings, learning_rate=0.0))
+    good = read_network(tmp_path / "tiny")
+    write_bundle.make(still, split, [], tmp_path / "still", "0.0.3", good)
+    kept = weights(read_network(tmp_path / "still"))
+    assert all(np.array_equal(value, kept[name]) for name, value in weights(good).items())
 
 
 def test_settings_that_do_not_exist_are_named():
