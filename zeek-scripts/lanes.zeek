@@ -15,11 +15,11 @@ export {
 	## The longest a row waits for others to make a batch while there are few.
 	option flush_interval = 25msec;
 
-	## The longest a row waits while more than ``busy_rate`` come: sending costs by the batch, so waiting pays then.
+	## The longest a row waits on a busy node: sending costs by the batch, several times what a row costs.
 	option busy_flush_interval = 150msec;
 
-	## Rows a second from which on a node counts as busy.
-	option busy_rate = 60.0;
+	## Rows in the last second over which a node counts as busy.
+	option busy_rate = 100;
 
 	## Batches on their way to the bridge at most, whatever the bridge grants; it acknowledges up to eight at once, so
 	## fewer than that make it slow.
@@ -63,6 +63,8 @@ export {
 		## Whether a timer will flush the buffer; how long it runs.
 		timed: bool &default=F;
 		wait: interval &default=0secs;
+		## ``exported`` a second ago, which tells whether the node is busy.
+		looked_at: count &default=0;
 		## Batches not acknowledged, by their number.
 		batches: table[count] of Batch &default=table();
 		## The newest batch; the newest sent in this session; all up to ``floor`` are acknowledged.
@@ -200,8 +202,6 @@ event PyAD::flush_timer(name: string)
 		}
 
 	lane$timed = F;
-	# The first row started the timer; how many came after it says how busy the node is.
-	lane$wait = |lane$buffer| > 1 + busy_rate * interval_to_double(lane$wait) ? busy_flush_interval : flush_interval;
 	flush_buffer(lane);
 	}
 
@@ -369,8 +369,13 @@ event PyAD::check_lanes()
 	announce_losses(0);
 
 	for ( _, lane in lanes )
+		{
+		lane$wait = lane$exported - lane$looked_at > busy_rate ? busy_flush_interval : flush_interval;
+		lane$looked_at = lane$exported;
+
 		if ( lane$in_flight > 0 && current_time() - lane$moved > resend_after && is_alive(lane) )
 			resend(lane);
+		}
 
 	schedule 1sec { PyAD::check_lanes() };
 	}
