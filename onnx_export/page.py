@@ -56,14 +56,19 @@ def write(title: str, blocks: Sequence[Block], folder: Path) -> None:
     for block in blocks:
         if isinstance(block, Plot):
             (folder / f"{block.name}.svg").write_text(block.svg, encoding="utf-8")
-    text = "\n\n".join([f"# {title}", *map(_markdown, blocks)])
-    (folder / "report.md").write_text(text + "\n", encoding="utf-8")
+    text = f"# {title}\n\n{as_markdown(blocks)}\n"
+    (folder / "report.md").write_text(text, encoding="utf-8")
     body = "\n".join([f"<h1>{escape(title)}</h1>", *map(_html, blocks)])
     (folder / "report.html").write_text(
         f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{escape(title)}</title>'
         f"<style>{_STYLE}</style>\n{body}\n</html>\n",
         encoding="utf-8",
     )
+
+
+def as_markdown(blocks: Sequence[Block]) -> str:
+    """The blocks, an empty line between them."""
+    return "\n\n".join(map(_markdown, blocks))
 
 
 def _markdown(block: Block) -> str:

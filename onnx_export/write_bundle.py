@@ -12,7 +12,7 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
-from onnx_export import calibration, graph
+from onnx_export import calibration, graph, report_incidents, report_study
 from onnx_export.bundle_run import score
 from onnx_export.data import Capture, Split, labels_of
 from onnx_export.experiment import Experiment
@@ -20,6 +20,7 @@ from onnx_export.metrics import Scored
 from onnx_export.models import Fitted, fit
 from onnx_export.network import Hybrid, weights
 from onnx_export.operating import MIN_CONNS, OperatingPoint, choose
+from onnx_export.page import as_markdown
 from onnx_export.registry import Registry, load_registry
 from onnx_export.run import measured
 from onnx_export.sources import labelled_files
@@ -200,12 +201,14 @@ def write_card(folder: Path, fields: Mapping[str, Any], parts: Mapping[str, Any]
     )
     limits = "\n".join(f"| {c} | {v:.4f} | {fields['min_conns'][c]} |" for c, v in fields["thresholds"].items())
     tables = {p: by_set(parts[p]["captures"]) if p in parts else "-" for p in ("test", "validation")}
+    this = {fields["name"]: {"parts": parts}}
+    operation = as_markdown([*report_incidents.blocks(this), *report_study.novelty([], this)])
     text = CARD.format(
         members=training["members"],
         name=fields["name"], version=fields["version"], sets=sets, limits=limits, seed=training["seed"],
         epochs=training["epochs"], level=fields["novelty"]["level"], rate=fields["budget"]["false_positive_rate"],
         features=len(FEATURES), state=fields["state_size"], licence=fields["licence"],
-        within=fields["budget"]["within"], **tables,
+        within=fields["budget"]["within"], operation=operation, **tables,
     )  # fmt: skip
     (folder / "MODEL_CARD.md").write_text(text, encoding="utf-8")
 
@@ -263,6 +266,8 @@ your own.
 ### Validation (thresholds were chosen on it, so it flatters)
 
 {validation}
+
+{operation}
 
 ## Where it fails, and what it must not be used for
 
