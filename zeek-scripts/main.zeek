@@ -186,10 +186,10 @@ type SecretLine: record {
 # Whoever reaches the WebSocket server may publish any event: what only Zeek itself raises is obeyed from nobody else.
 event PyAD::secret_line(description: Input::EventDescription, kind: Input::Event, text: string)
 	{
-	local found = strip(text);
-
 	if ( is_remote_event() )
 		return;
+
+	local found = strip(text);
 
 	if ( found != "" )
 		known_secret = found;
