@@ -153,6 +153,8 @@ global hello_counter: table[string] of count &default=0;
 
 # Dropped rows by node and run.
 global dropped_of: table[string, string] of count &default=0 &read_expire=7days;
+# Nodes that have signed what they said of their losses.
+global signs_losses: set[string];
 
 global raised = 0;
 global held_back = 0;
@@ -364,10 +366,17 @@ event PyAD::check_bridges()
 
 event PyAD::rows_dropped(node: string, epoch: string, dropped: count, mac: string)
 	{
-	if ( ! believable(cat("rows_dropped\n", node, "\n", epoch, "\n", dropped), mac) )
+	# A worker without the secret has no code; one that has shown it once, and this node itself, always has.
+	if ( mac != "" || node == node_name() || node in signs_losses )
 		{
-		refuse("rows_dropped with a wrong code; does that node have the same secret?");
-		return;
+		if ( ! believable(cat("rows_dropped\n", node, "\n", epoch, "\n", dropped), mac) )
+			{
+			refuse("rows_dropped with a wrong code; does that node have the same secret?");
+			return;
+			}
+
+		if ( known_secret != "" && node in Cluster::nodes )
+			add signs_losses[node];
 		}
 
 	local before = dropped_of[node, epoch];
@@ -375,7 +384,7 @@ event PyAD::rows_dropped(node: string, epoch: string, dropped: count, mac: strin
 	if ( dropped <= before )
 		return;
 
-	# Anyone may publish this event: a node that does not exist has lost nothing.
+	# A node that does not exist has lost nothing.
 	if ( node != node_name() && node !in Cluster::nodes )
 		{
 		refuse("rows_dropped of an unknown node");
