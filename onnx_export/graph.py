@@ -96,7 +96,7 @@ def _embed(b: _Builder, w: Weights, scaled: str, known: str) -> str:
     On their side, since whole rows of memory are picked several times as fast as columns are.
     """
     feature, n_ramps = b.constant("ramp_feature", w["ramp_feature"]), w["low"].size
-    # What is unset lies below every ramp.
+    # What is unset lies below every ramp; ramps rise, so there they are 0.
     placed = b.op("Where", b.op("Greater", known, b.scalar(0.0)), scaled, b.scalar(_BELOW))
     picked = b.op("Gather", b.op("Transpose", placed, perm=[1, 0]), feature, axis=0)
     above = b.op("Sub", picked, b.constant("low", w["low"][:, None]))

@@ -37,7 +37,7 @@ def random_weights(seed=0, embed=6, conv=5, hidden=7, ae=8, latent=3, fused=9):
         "residual_scale": rng.uniform(0.5, 2.0, F).astype(np.float32),
         "ramp_feature": rng.integers(0, F, 2 * F),
         "low": array(2 * F),
-        "inverse_width": array(2 * F),
+        "inverse_width": rng.uniform(0.1, 3.0, 2 * F).astype(np.float32),  # ramps rise
         **dense("embed", 3 * F, embed),
         "conv_w": array(3, embed, conv),
         "conv_b": array(conv),
