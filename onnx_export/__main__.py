@@ -92,9 +92,11 @@ def _evaluate(args: argparse.Namespace, folders: list[Path]) -> int:
         from onnx_export.bundle_run import measure_bundle
         from pyad.bundle import load_bundle
 
-        for path in args.bundle:  # none is tested on what it was trained on
-            choice = load_bundle(path).yaml["training"]["data"]
-            write(measure_bundle(path, load(folders, choice, only=("validation", "test"))), args.runs)
+        choices = {path: load_bundle(path).yaml["training"]["data"] for path in args.bundle}
+        for choice in sorted(set(choices.values())):  # none is tested on what it was trained on
+            split = load(folders, choice, only=("validation", "test"))
+            for path in (p for p in args.bundle if choices[p] == choice):
+                write(measure_bundle(path, split), args.runs)
     overlap = lines(shared(held(folders, "clean")))
     report.write(read_all(args.runs), [e.name for e in read_study(args.config)], args.out, overlap)
     logging.info("%s", args.out / "report.html")

@@ -12,7 +12,7 @@ import numpy as np
 from onnx_export.data import Capture, Split
 from onnx_export.metrics import Scored
 from onnx_export.models import Fitted
-from onnx_export.operating import OperatingPoint
+from onnx_export.operating import WITHIN, OperatingPoint
 from onnx_export.run import measured
 from pyad.bundle import Bundle, load_bundle
 from pyad.features import Features
@@ -41,7 +41,7 @@ def measure_bundle(path: Path, split: Split) -> dict[str, Any]:
     """The result of the bundle in a folder, at its own operating point."""
     bundle = load_bundle(path)
     budget = bundle.yaml.get("budget", {})
-    rate, within = float(budget.get("false_positive_rate", 0.0)), "at most" in str(budget.get("within", ""))
+    rate, within = float(budget.get("false_positive_rate", 0.0)), budget.get("within") == WITHIN
     point = OperatingPoint(rate, dict(bundle.thresholds), dict(bundle.novelty), within, {}, 0.0)
     about = {"name": f"bundle-{bundle.label}", "model": f"bundle {bundle.label}", "data": "as its card says"}
     result = measured(about, Fitted(lambda captures: score(bundle, captures), []), split, point, bundle.min_conns)

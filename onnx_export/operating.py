@@ -31,6 +31,8 @@ MIN_CONNS = {
 }
 # Benign captures that hold less say nothing about notices per day.
 LEAST_DEVICE_DAYS = 0.1
+# What a manifest says of a budget that validation kept.
+WITHIN = "at most one new incident a day per 100 devices"
 NOVEL_SHARE = 0.025  # of the benign rows alarmed, those decided novel
 
 

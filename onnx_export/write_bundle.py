@@ -19,7 +19,7 @@ from onnx_export.experiment import Experiment
 from onnx_export.metrics import Scored
 from onnx_export.models import Fitted, fit
 from onnx_export.network import Hybrid, weights
-from onnx_export.operating import MIN_CONNS, OperatingPoint, choose
+from onnx_export.operating import MIN_CONNS, WITHIN, OperatingPoint, choose
 from onnx_export.page import as_markdown
 from onnx_export.registry import Registry, load_registry
 from onnx_export.run import measured
@@ -112,7 +112,7 @@ def manifest(
         "budget": {
             "false_positive_rate": point.rate,
             "chosen_on": "validation",
-            "within": "at most one new incident a day per 100 devices" if point.within else "not reached",
+            "within": WITHIN if point.within else "not reached",
         },
         "training": {
             "data": experiment.data,
