@@ -198,10 +198,17 @@ def _imap(facts: AppFacts, fields: Fields, _from_orig: bool, _ts: float) -> None
 
 
 def _sip(facts: AppFacts, fields: Fields, _from_orig: bool, _ts: float) -> None:
-    if "sip_Method" in fields or "sip_Status-Code" in fields:
-        facts.confirm("sip")
-        facts.add("requests", len(fields.get("sip_Method", ())))
-        facts.replies(numbers(fields, "sip_Status-Code"))
+    methods, codes = fields.get("sip_Method", ()), numbers(fields, "sip_Status-Code")
+    if not methods and not codes:
+        return
+    facts.confirm("sip")
+    facts.add("requests", len(methods))
+    if methods:
+        facts.memory["sip"] = "sip_Authorization" in fields or "sip_Proxy-Authorization" in fields
+    if codes:  # the first 401 or 407 only says which credentials are wanted; on the way to an answer come 1xx
+        tried = bool(facts.memory.get("sip"))
+        facts.replies(codes, (401, 403, 407) if tried else (403,), range(200, 300) if tried else ())
+        facts.memory["sip"] = tried and max(codes) < 200
 
 
 def _mqtt(facts: AppFacts, fields: Fields, _from_orig: bool, _ts: float) -> None:

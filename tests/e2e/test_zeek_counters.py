@@ -103,6 +103,27 @@ def test_dns(tmp_path):
     }  # fmt: skip
 
 
+def test_sip_counts_answers_to_credentials(tmp_path):
+    def ask(extra=""):
+        return True, f"REGISTER sip:b SIP/2.0\r\nCall-ID: 1\r\n{extra}Content-Length: 0\r\n\r\n"
+
+    def answer(code):
+        return False, f"SIP/2.0 {code} X\r\nCall-ID: 1\r\nContent-Length: 0\r\n\r\n"
+
+    login = ask("Authorization: Digest x\r\n")
+    turns = [
+        ask(), answer(401), login, answer(100), answer(401),  # asked for a password, then a wrong one
+        login, answer(100), answer(200), answer(200),  # the right one, its answer sent twice
+        ask(), answer(403), ask(), answer(200),  # barred; and nothing to log in to
+        ask("Proxy-Authorization: Digest x\r\n"), answer(407),
+    ]  # fmt: skip
+    packets = [
+        (START + i, udp(*((A, 5060, B, 5060) if from_orig else (B, 5060, A, 5060)), text.encode()))
+        for i, (from_orig, text) in enumerate(turns)
+    ]
+    assert counts(tmp_path, packets) == {"requests": 6, "error_replies": 4, "auth_failures": 3, "auth_successes": 1}
+
+
 @pytest.mark.parametrize(("scheme", "successes"), [("Basic dTpw", 1), ("Bearer abc", 0), ('Digest username="u"', 0)])
 def test_http_success_needs_basic_credentials(tmp_path, scheme, successes):
     def get(extra=b""):

@@ -58,6 +58,25 @@ def test_http_success_needs_credentials():
     assert token.counters["auth_successes"] == 0
 
 
+def test_sip_counts_answers_to_credentials():
+    def ask(**credentials):
+        return (UDP + "sip", {"sip_Method": "REGISTER", **credentials}, True)
+
+    def answer(code):
+        return (UDP + "sip", {"sip_Status-Code": code}, False)
+
+    login = {"sip_Authorization": "Digest x"}
+    facts = run(
+        ask(), answer(401), ask(**login), answer(100), answer(401),  # asked for a password, then a wrong one
+        ask(**login), answer(100), answer(200), answer(200),  # the right one, its answer sent twice
+        ask(), answer(403), ask(), answer(200),  # barred; and nothing to log in to
+        ask(**{"sip_Proxy-Authorization": "Digest x"}), answer(407),
+    )  # fmt: skip
+    assert facts.counters == {
+        "weirds": 0, "requests": 6, "error_replies": 4, "auth_failures": 3, "auth_successes": 1
+    }  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("layer", "fields"),
     [("ssh", {"tcp_len": 41}), ("ftp", {"ftp_response_code": 220}), ("smtp", {"smtp_response_code": 220})],

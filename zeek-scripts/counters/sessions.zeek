@@ -13,6 +13,11 @@
 
 module PyAD;
 
+redef record connection += {
+	# SIP: whether the request that waits for its answer has credentials.
+	pyad_sip_login: bool &optional;
+};
+
 # No certificate, bad, unsupported, revoked, expired, unknown; unknown authority (RFC 8446, 6.2).
 const certificate_alerts = set(41, 42, 43, 44, 45, 46, 48);
 
@@ -228,7 +233,16 @@ event pop3_reply(c: connection, is_orig: bool, cmd: string, msg: string) &group=
 event sip_request(c: connection, method: string, original_URI: string, version: string) &group="pyad-counters"
 	{
 	if ( exporting )
+		{
 		request(c);
+		c$pyad_sip_login = F;
+		}
+	}
+
+event sip_header(c: connection, is_request: bool, name: string, value: string) &group="pyad-counters"
+	{
+	if ( exporting && is_request && ( name == "AUTHORIZATION" || name == "PROXY-AUTHORIZATION" ) )
+		c$pyad_sip_login = T;
 	}
 
 event sip_reply(c: connection, version: string, code: count, reason: string) &group="pyad-counters"
@@ -237,5 +251,12 @@ event sip_reply(c: connection, version: string, code: count, reason: string) &gr
 		{
 		count_requests(c, 0);
 		count_reply(c, code >= 400);
+
+		# The first 401 or 407 only says which credentials are wanted; on the way to an answer come 1xx.
+		local tried = c?$pyad_sip_login && c$pyad_sip_login;
+		login(c, code == 403 || ( tried && ( code == 401 || code == 407 ) ), tried && code / 100 == 2);
+
+		if ( code >= 200 )
+			c$pyad_sip_login = F;
 		}
 	}
