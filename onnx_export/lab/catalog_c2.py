@@ -108,11 +108,12 @@ C2: tuple[Variant, ...] = (
 
 def _campaign(
     group: str, name: str, by: str, nets: tuple[str, ...], victims: tuple[str, ...], home: str, drop: int, port: int,
-    rate: float, guess: float, beat: float, kilobytes: int, tool: str,
+    rate: float, guess: float, beat: float, kilobytes: int, tool: str, probed: tuple[int, ...],
 ) -> tuple[Variant, ...]:  # fmt: skip
     """Probes, guesses, a download and command traffic of one device; probed nets are not those of the victims.
 
-    So the rules of probing and guessing, both on port 23, cannot take each other's connections.
+    So the rules of probing and guessing cannot take each other's connections. Bots look for telnet, web pages, debug
+    bridges and SSH; which ports differs from campaign to campaign.
     """
 
     def make(label: str, stage: str, run: str, to: tuple[str, ...], seconds: float, **with_: Any) -> Variant:
@@ -124,26 +125,25 @@ def _campaign(
              kilobytes=kilobytes, period=4, tool=tool),
         make("c2", "command traffic", "keep_alive", (f"internet:{home}",), 170, match=_port(port), port=port,
              period=beat, delay=15),
-        make("recon", "probes for telnet", "telnet_probe", nets, 70, match={"resp_port": [23, 2323], "proto": "tcp"},
-             rate=rate, delay=25),
+        make("recon", f"probes of ports {', '.join(map(str, probed))}", "probe_nets", nets, 70, ports=probed,
+             match={"resp_port": list(probed), "proto": "tcp"}, rate=rate, delay=25),
         make("brute_force", "factory passwords", "telnet_guess", victims, 70, match=_port(23), period=guess, delay=80),
     )  # fmt: skip
 
 
 CAMPAIGNS: tuple[tuple[Variant, ...], ...] = (
     _campaign("train", "camera botnet", "camera", ("subnet:office", "subnet:guest", "far:3"), ("plc",), "-1", 8080,
-              4444, 12, 0.8, 8, 90, "wget"),
+              4444, 12, 0.8, 8, 90, "wget", (23, 2323)),
     _campaign("train", "printer botnet", "printer", ("subnet:clinical", "far:4", "far:6"), ("plc",), "-2", 80, 4444, 5,
-              1.5, 15, 40, "python"),
+              1.5, 15, 40, "python", (80, 8080, 23)),
     _campaign("train", "pump botnet", "pump", ("subnet:clinical", "subnet:guest"), ("files",), "-5", 8080, 4444, 25,
-              0.4,
-              5, 150, "curl"),
+              0.4, 5, 150, "curl", (22, 5555, 23)),
     _campaign("validation", "camera botnet, slow", "camera", ("subnet:guest", "far:7"), ("files",), "-3", 8000, 9001,
-              3, 2.2, 20, 60, "curl"),
+              3, 2.2, 20, 60, "curl", (23, 8443)),
     _campaign("validation", "sensor botnet", "sensor", ("subnet:clinical", "subnet:office"), ("plc",), "-4", 8000, 9001,
-              18, 0.6, 11, 200, "wget"),
+              18, 0.6, 11, 200, "wget", (2222, 22)),
     _campaign("test", "monitor botnet", "bedside", ("subnet:guest", "subnet:clinical", "far:8"), ("plc",), "-5", 8888,
-              5555, 8, 1.1, 12, 120, "wget"),
+              5555, 8, 1.1, 12, 120, "wget", (5555, 80, 2323)),
     _campaign("test", "camera botnet, fast", "camera", ("subnet:clinical", "far:9"), ("files",), "-2", 8888, 5555, 35,
-              0.3, 4, 30, "python"),
+              0.3, 4, 30, "python", (8080, 80, 5000)),
 )  # fmt: skip

@@ -264,14 +264,14 @@ def fetch_file(
                     ["curl", "-s", "-m", "10", "-o", "/dev/null", url], 15)  # fmt: skip
 
 
-def telnet_probe(
+def probe_nets(
     ctx: Context, targets: list[str], seconds: float = 40, rate: float = 15, ports: tuple[int, ...] = (23, 2323),
     delay: float = 0,
 ) -> None:  # fmt: skip
-    """An infected device looks for others: connections to telnet-like ports of random addresses of some nets."""
+    """An infected device looks for others: connections to a few ports of random addresses of some nets."""
     for _ in beats(ctx, seconds, 1 / rate, 0.6, delay):
         net = ctx.rng.choice(targets).split("/")[0].rsplit(".", 1)[0]
-        port = ports[0] if ctx.rng.random() < 0.8 else ctx.rng.choice(ports)
+        port = ports[0] if ctx.rng.random() < 0.5 else ctx.rng.choice(ports)
         with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as s:
             s.settimeout(0.15)
             with contextlib.suppress(OSError):
