@@ -98,6 +98,7 @@ def _fit_member(
     model.encode.requires_grad_(False), model.decode.requires_grad_(False)
     model.to(device())
     average = copy.deepcopy(model)
+    average.lstm.flatten_parameters()  # copied one by one, they would be put together again at every call on a GPU
     learned = [p for p in model.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(learned, lr=settings.learning_rate, weight_decay=settings.weight_decay)
     warm = max(settings.epochs // 10, 1)
