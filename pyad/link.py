@@ -54,7 +54,10 @@ class LinkSettings:
 
 @dataclass
 class LinkCounts:
-    """What came and went since the start; rows are what Zeek sent, sound or not. dropped: rows, by Zeek's own count."""
+    """What came and went since the start; rows are what Zeek sent, sound or not. dropped: rows, by Zeek's own count.
+
+    unsent: batches whose verdicts nobody raised, because too many waited for Zeek to say who would.
+    """
 
     batches: int = 0
     rows: int = 0
@@ -64,6 +67,7 @@ class LinkCounts:
     dropped: int = 0
     acks: int = 0
     verdicts: int = 0
+    unsent: int = 0
 
 
 class Link:
@@ -161,7 +165,7 @@ class Link:
         """`work` has been scored; notices: as wire.notice_text gives them. Returns what to send."""
         self._streams.done(work)
         if notices:
-            self._verdicts.add(work, notices)
+            self.counts.unsent += self._verdicts.add(work, notices)
             return self._deliver(now)
         return self._answer(work) if self.joined else []  # unanswered work comes again, and then it is answered
 

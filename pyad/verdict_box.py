@@ -40,21 +40,17 @@ class _Epoch:
 
 
 class VerdictBox:
-    """Holds the notices of recent batches. epoch: whom verdicts are for now, None while unknown.
-
-    forgotten: batches whose verdicts were never sent because too many waited.
-    """
+    """Holds the notices of recent batches. epoch: whom verdicts are for now, None while unknown."""
 
     def __init__(self) -> None:
         self.epoch: str | None = None
-        self.forgotten = 0
         self._entries: OrderedDict[tuple[Key, int, bool], _Entry] = OrderedDict()
         self._epochs: OrderedDict[str, _Epoch] = OrderedDict()
 
-    def add(self, work: Work, notices: Sequence[str]) -> None:
-        """A batch gave notices: they are due."""
+    def add(self, work: Work, notices: Sequence[str]) -> int:
+        """A batch gave notices: they are due. Returns how many others that were never sent are given up for it."""
         self._entries[_name(work)] = _Entry(work, tuple(notices))
-        self._bound()
+        return self._bound()
 
     def again(self, work: Work) -> bool:
         """A batch came again: whether it had notices, which then are due again."""
@@ -112,15 +108,16 @@ class VerdictBox:
             entry = _Entry(work, tuple(map(str, notices)), bool(due), bool(answer), str(epoch))
             self._entries[_name(work)] = entry
 
-    def _bound(self) -> None:
+    def _bound(self) -> int:
         if len(self._entries) <= _MAX_KEPT:
-            return
+            return 0
         sent = next((name for name, e in self._entries.items() if not e.due), None)
         if sent is not None:
             del self._entries[sent]
         elif len(self._entries) > _MAX_UNSENT:
             self._entries.popitem(last=False)
-            self.forgotten += 1
+            return 1
+        return 0
 
 
 def _name(work: Work) -> tuple[Key, int, bool]:
