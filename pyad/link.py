@@ -56,7 +56,7 @@ class LinkSettings:
 class LinkCounts:
     """What came and went since the start; rows are what Zeek sent, sound or not. dropped: rows, by Zeek's own count.
 
-    unsent: batches whose verdicts nobody raised, because too many waited for Zeek to say who would.
+    unsent: batches whose verdicts were never sent, because too many waited for Zeek to say who raises them.
     """
 
     batches: int = 0

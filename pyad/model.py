@@ -19,7 +19,7 @@ PROVIDERS = ("auto", "cpu", "cuda")
 # Hosts with up to this many rows in a batch go through the step graph row by row, the others through the sequence
 # graph, where a flood from one host costs one call instead of one per row.
 _MAX_WAVES = 4
-# Rows of one call of a graph, padding included: bounds memory, and more gain nothing.
+# Rows of one call of a graph, padding included: bounds memory, and on a CPU more gain nothing.
 _MAX_CALL_ROWS = 4096
 _CPU = "CPUExecutionProvider"
 _CUDA = "CUDAExecutionProvider"

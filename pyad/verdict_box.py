@@ -115,8 +115,8 @@ class VerdictBox:
         if sent is not None:
             del self._entries[sent]
         elif len(self._entries) > _MAX_UNSENT:
-            self._entries.popitem(last=False)
-            return 1
+            _, oldest = self._entries.popitem(last=False)
+            return int(oldest.tries == 0)
         return 0
 
 

@@ -203,12 +203,14 @@ def _sip(facts: AppFacts, fields: Fields, _from_orig: bool, _ts: float) -> None:
         return
     facts.confirm("sip")
     facts.add("requests", len(methods))
-    if methods:
-        facts.memory["sip"] = "sip_Authorization" in fields or "sip_Proxy-Authorization" in fields
-    if codes:  # the first 401 or 407 only says which credentials are wanted; on the way to an answer come 1xx
-        tried = bool(facts.memory.get("sip"))
-        facts.replies(codes, (401, 403, 407) if tried else (403,), range(200, 300) if tried else ())
-        facts.memory["sip"] = tried and max(codes) < 200
+    tries = facts.memory.get("sip", 0)  # requests with credentials that were not answered yet
+    tries += "sip_Authorization" in fields or "sip_Proxy-Authorization" in fields
+    if codes:
+        # The first 401 or 407 only says which credentials are wanted; on the way to an answer come 1xx.
+        facts.replies(codes, (401, 403, 407) if tries else (403,), range(200, 300) if tries else ())
+        if max(codes) >= 200:  # who is let in has no other tries under way: what is left of them was sent twice
+            tries = 0 if max(codes) < 300 else max(tries - 1, 0)
+    facts.memory["sip"] = tries
 
 
 def _mqtt(facts: AppFacts, fields: Fields, _from_orig: bool, _ts: float) -> None:

@@ -31,7 +31,7 @@ _SEQUENCE = 512  # rows of one host
 
 
 def features_of(paths: list[Path], batch_rows: int) -> list[Features]:
-    """The features of whole logs, in batches as the bridge makes them."""
+    """The features of whole logs, in batches as a replay makes them."""
     extractor = FeatureExtractor()
     rows = open_rows(paths, InputSettings(), ReadReport())
     return [

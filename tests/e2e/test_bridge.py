@@ -265,6 +265,7 @@ async def test_a_status_line(monkeypatch):
         await soon(lambda: any(f["rows"] == 2 for f in it.events("status")))
         status = it.events("status")[-1]
         assert status["notices"] == 1 and status["connected"] is True and status["max_lag_ms"] < 1000
+        assert status["repeats"] == status["unsent"] == 0
 
 
 def test_a_plain_loop_drives_the_same_link():

@@ -115,13 +115,14 @@ def test_sip_counts_answers_to_credentials(tmp_path):
         ask(), answer(401), login, answer(100), answer(401),  # asked for a password, then a wrong one
         login, answer(100), answer(200), answer(200),  # the right one, its answer sent twice
         ask(), answer(403), ask(), answer(200),  # barred; and nothing to log in to
-        ask("Proxy-Authorization: Digest x\r\n"), answer(407),
+        *[ask("Proxy-Authorization: Digest x\r\n")] * 3, *[answer(407)] * 3,  # guesses without waiting
+        ask(), answer(401),
     ]  # fmt: skip
     packets = [
         (START + i, udp(*((A, 5060, B, 5060) if from_orig else (B, 5060, A, 5060)), text.encode()))
         for i, (from_orig, text) in enumerate(turns)
     ]
-    assert counts(tmp_path, packets) == {"requests": 6, "error_replies": 4, "auth_failures": 3, "auth_successes": 1}
+    assert counts(tmp_path, packets) == {"requests": 9, "error_replies": 7, "auth_failures": 5, "auth_successes": 1}
 
 
 @pytest.mark.parametrize(("scheme", "successes"), [("Basic dTpw", 1), ("Bearer abc", 0), ('Digest username="u"', 0)])

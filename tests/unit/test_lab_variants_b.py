@@ -65,3 +65,12 @@ def test_a_campaign_has_one_host_and_three_labels() -> None:
     for campaign in CAMPAIGNS:
         assert len({(v.by, v.group) for v in campaign}) == 1
         assert [v.label for v in campaign] == ["c2", "c2", "recon", "brute_force"]
+
+
+def test_campaigns_for_tests_probe_other_ports_than_those_of_training_most() -> None:
+    often: dict[str, set[int]] = {}
+    for campaign in CAMPAIGNS:
+        probes = campaign[2]
+        assert set(probes.match["resp_port"]) == set(probes.with_["ports"])
+        often.setdefault(probes.group, set()).add(probes.with_["ports"][0])
+    assert not often["train"] & often["test"]

@@ -188,9 +188,16 @@ def test_cuda_that_silently_falls_back_is_noticed(folder, monkeypatch):
     monkeypatch.setattr(
         onnxruntime, "get_available_providers", lambda: ["CUDAExecutionProvider", "CPUExecutionProvider"]
     )
-    monkeypatch.setattr(model_module, "_session", lambda g, providers: real(g, ["CPUExecutionProvider"]))
+    asked = []
+
+    def on_the_cpu(graph, providers):
+        asked.append(providers)
+        return real(graph, ["CPUExecutionProvider"])
+
+    monkeypatch.setattr(model_module, "_session", on_the_cpu)
     with pytest.raises(PyadError, match="did not start"):
         Model(load_bundle(folder), provider="cuda")
+    assert asked[0] == [("CUDAExecutionProvider", {"use_tf32": "0"}), "CPUExecutionProvider"]
     auto = Model(load_bundle(folder), provider="auto")
     assert len(auto.warnings) == 1
     assert auto.provider == "CPUExecutionProvider"

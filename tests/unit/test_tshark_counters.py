@@ -70,10 +70,11 @@ def test_sip_counts_answers_to_credentials():
         ask(), answer(401), ask(**login), answer(100), answer(401),  # asked for a password, then a wrong one
         ask(**login), answer(100), answer(200), answer(200),  # the right one, its answer sent twice
         ask(), answer(403), ask(), answer(200),  # barred; and nothing to log in to
-        ask(**{"sip_Proxy-Authorization": "Digest x"}), answer(407),
+        *[ask(**{"sip_Proxy-Authorization": "Digest x"})] * 3, *[answer(407)] * 3,  # guesses without waiting
+        ask(), answer(401),
     )  # fmt: skip
     assert facts.counters == {
-        "weirds": 0, "requests": 6, "error_replies": 4, "auth_failures": 3, "auth_successes": 1
+        "weirds": 0, "requests": 9, "error_replies": 7, "auth_failures": 5, "auth_successes": 1
     }  # fmt: skip
 
 

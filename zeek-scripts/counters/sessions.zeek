@@ -14,8 +14,8 @@
 module PyAD;
 
 redef record connection += {
-	# SIP: whether the request that waits for its answer has credentials.
-	pyad_sip_login: bool &optional;
+	# SIP: requests with credentials that were not answered yet.
+	pyad_sip_logins: count &optional;
 };
 
 # No certificate, bad, unsupported, revoked, expired, unknown; unknown authority (RFC 8446, 6.2).
@@ -233,16 +233,13 @@ event pop3_reply(c: connection, is_orig: bool, cmd: string, msg: string) &group=
 event sip_request(c: connection, method: string, original_URI: string, version: string) &group="pyad-counters"
 	{
 	if ( exporting )
-		{
 		request(c);
-		c$pyad_sip_login = F;
-		}
 	}
 
 event sip_header(c: connection, is_request: bool, name: string, value: string) &group="pyad-counters"
 	{
 	if ( exporting && is_request && ( name == "AUTHORIZATION" || name == "PROXY-AUTHORIZATION" ) )
-		c$pyad_sip_login = T;
+		c$pyad_sip_logins = c?$pyad_sip_logins ? c$pyad_sip_logins + 1 : 1;
 	}
 
 event sip_reply(c: connection, version: string, code: count, reason: string) &group="pyad-counters"
@@ -253,10 +250,11 @@ event sip_reply(c: connection, version: string, code: count, reason: string) &gr
 		count_reply(c, code >= 400);
 
 		# The first 401 or 407 only says which credentials are wanted; on the way to an answer come 1xx.
-		local tried = c?$pyad_sip_login && c$pyad_sip_login;
+		local tried = c?$pyad_sip_logins && c$pyad_sip_logins > 0;
 		login(c, code == 403 || ( tried && ( code == 401 || code == 407 ) ), tried && code / 100 == 2);
 
-		if ( code >= 200 )
-			c$pyad_sip_login = F;
+		# Who is let in has no other tries under way: what is left of them was sent twice.
+		if ( tried && code >= 200 )
+			c$pyad_sip_logins = code < 300 ? 0 : c$pyad_sip_logins - 1;
 		}
 	}
