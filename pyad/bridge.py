@@ -309,7 +309,8 @@ class Bridge:
                 new_notices=self._desk.notices - notices, lag_ms=1e3 * sum(lags_s) / max(len(lags_s), 1),
                 max_lag_ms=1e3 * max(lags_s, default=0.0), waiting=self._link.waiting, hosts=self._hosts(),
                 repeats=counts.repeats, dropped=counts.dropped, lost=counts.lost, unsent=counts.unsent,
-                bad_rows=self._desk.bad_rows, failed=self._desk.failed, refused=sum(self._link.refused.counts.values()), connected=self._link.joined,
+                bad_rows=self._desk.bad_rows, failed=self._desk.failed,
+                refused=sum(self._link.refused.counts.values()), connected=self._link.joined,
             )  # fmt: skip
             rows, notices = self._desk.rows, self._desk.notices
 
