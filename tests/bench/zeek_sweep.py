@@ -1,6 +1,6 @@
 """Captures through Zeek and the bridge: every connection of conn.log has its verdict, and runs agree.
 
-    python -m tests.bench.zeek_sweep FOLDER_OR_CAPTURE… [--runs N] [--against-dpkt]
+    python -m tests.bench.zeek_sweep FOLDER_OR_CAPTURE… [--runs N] [--against-dpkt] [--no-counters]
 
 For whoever has a Zeek: prints one line per capture that is not as it should be, and the totals.
 """
@@ -22,6 +22,7 @@ from pyad.config import load_config
 from pyad.errors import PyadError
 from pyad.replay import replay
 from pyad.sources import detect
+from pyad.sources.zeek_package import ZeekPackage
 
 
 def captures(paths: list[Path]) -> list[Path]:
@@ -62,7 +63,11 @@ def main() -> int:
     parser.add_argument("paths", nargs="+", type=Path)
     parser.add_argument("--runs", type=int, default=1, help="of each capture; their notices must be the same")
     parser.add_argument("--against-dpkt", action="store_true", help="compare decisions with the dpkt engine's")
+    parser.add_argument("--no-counters", action="store_true", help="nothing of the applications, as with dpkt")
     arguments = parser.parse_args()
+    if arguments.no_counters:
+        settings = ZeekPackage.settings
+        ZeekPackage.settings = lambda self: f"{settings(self)}redef PyAD::count_applications = F;\n"  # type: ignore
     total: Counter[str] = Counter()
     differing: Counter[tuple[str, str]] = Counter()
     for capture in tqdm(captures(arguments.paths), disable=not sys.stderr.isatty()):
