@@ -2,6 +2,7 @@
 
     python -m tests.bench.live_latency [--rate 2000] [--seconds 20]
     python -m tests.bench.live_latency --long
+    python -m tests.bench.live_latency --capture tests/data/hospital.pcap
 
 For root on Linux with a Zeek: everything runs in a network namespace of its own, and traffic goes over a pair of
 virtual interfaces there, so all clocks are the wall clock.
@@ -13,6 +14,9 @@ its table; the line is looked for every millisecond.
 With --long: from the first packet of connections that last (a session that calls home every few seconds, uploads that
 drip, sessions kept open with hardly a byte) to the first line. The threshold of c2 is set to 0, so that the first row
 decides: what is measured is when that row comes, and its way to the log; what a model says of it is for its card.
+
+With --capture: a capture is played at its own pace, with the settings as they come; from the first packet of each
+labelled attack (NAME.labels.yaml) to the first line of its class.
 """
 
 from __future__ import annotations
@@ -31,6 +35,10 @@ import threading
 import time
 from pathlib import Path
 
+import dpkt
+import yaml
+
+from pyad.verdict import ATTACK_CLASSES
 from tests.live.harness import Capture, Live
 
 SETTINGS = """
@@ -39,7 +47,7 @@ event connection_state_remove(c: connection) &priority=10
 """
 INSIDE = "PYAD_BENCH_NAMESPACE"
 SENT_ON, SEEN_ON = "sent0", "seen0"
-UID, ORIG, SUB = 1, 2, 12  # columns of notice.log
+UID, ORIG, NOTE, SUB = 1, 2, 10, 12  # columns of notice.log
 
 
 def enter_namespace() -> None:
@@ -157,15 +165,37 @@ def long_lived() -> None:
           f"{statistics.median(waits):.1f} s")  # fmt: skip
 
 
+def played(path: Path) -> None:
+    with path.open("rb") as file:
+        packets = [(float(ts), frame) for ts, frame in dpkt.pcap.Reader(file)]
+    started = packets[0][0]
+    labels = yaml.safe_load(path.with_suffix(".labels.yaml").read_text(encoding="utf-8"))
+    first: dict[str, float] = {}
+    for rule in (rule for entry in labels["entries"] for rule in entry["rules"]):
+        if rule["label"] in ATTACK_CLASSES:
+            hosts = {socket.inet_aton(address) for address in rule["orig"]}
+            # Ethernet and IPv4: the source address is at 26.
+            at = next(ts for ts, frame in packets if ts >= rule["after"] and frame[26:30] in hosts)
+            first[rule["label"]] = min(at - started, first.get(rule["label"], at))
+    seen, begin, out = measure([(ts - started, frame) for ts, frame in packets], 10, NOTE)
+    print(rows(out))
+    for label, at in first.items():
+        told = seen.get(f"PyAD::{label.title()}")
+        print(f"{label}: " + ("no notice" if told is None else f"{told - begin - at:.1f} s after its first packet"))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rate", type=float, default=2000.0, help="connections a second")
     parser.add_argument("--seconds", type=float, default=20.0)
     parser.add_argument("--long", action="store_true", help="connections that last instead")
+    parser.add_argument("--capture", type=Path, help="play this at its own pace instead")
     arguments = parser.parse_args()
     enter_namespace()
     if arguments.long:
         long_lived()
+    elif arguments.capture:
+        played(arguments.capture)
     else:
         ends(arguments.rate, arguments.seconds)
 
