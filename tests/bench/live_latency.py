@@ -22,6 +22,7 @@ labelled attack (NAME.labels.yaml) to the first line of its class.
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import re
 import shutil
@@ -176,7 +177,7 @@ def played(path: Path) -> None:
             hosts = {socket.inet_aton(address) for address in rule["orig"]}
             # Ethernet and IPv4: the source address is at 26.
             at = next(ts for ts, frame in packets if ts >= rule["after"] and frame[26:30] in hosts)
-            first[rule["label"]] = min(at - started, first.get(rule["label"], at))
+            first[rule["label"]] = min(at - started, first.get(rule["label"], math.inf))
     seen, begin, out = measure([(ts - started, frame) for ts, frame in packets], 10, NOTE)
     print(rows(out))
     for label, at in first.items():

@@ -15,6 +15,7 @@ import sys
 import tempfile
 from collections import Counter
 from pathlib import Path
+from unittest import mock
 
 from tqdm import tqdm
 
@@ -23,6 +24,8 @@ from pyad.errors import PyadError
 from pyad.replay import replay
 from pyad.sources import detect
 from pyad.sources.zeek_package import ZeekPackage
+
+NO_COUNTERS = "redef PyAD::count_applications = F;\n"
 
 
 def captures(paths: list[Path]) -> list[Path]:
@@ -67,7 +70,8 @@ def main() -> int:
     arguments = parser.parse_args()
     if arguments.no_counters:
         settings = ZeekPackage.settings
-        ZeekPackage.settings = lambda self: f"{settings(self)}redef PyAD::count_applications = F;\n"  # type: ignore
+        silent = mock.patch.object(ZeekPackage, "settings", lambda self: settings(self) + NO_COUNTERS)
+        silent.start()
     total: Counter[str] = Counter()
     differing: Counter[tuple[str, str]] = Counter()
     for capture in tqdm(captures(arguments.paths), disable=not sys.stderr.isatty()):
