@@ -171,6 +171,8 @@ def test_ended_while_its_input_is_idle_everything_so_far_is_written(log, tmp_pat
     with subprocess.Popen(
         [sys.executable, "-m", "pyad", "replay", "-", "--out", str(out), "--set", "model.batch_rows=100"],
         stdin=subprocess.PIPE, stderr=subprocess.PIPE,
+        # Tests that run in the background inherit that SIGINT is ignored.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     ) as process:  # fmt: skip
         process.stdin.write(log.read_bytes())
         process.stdin.flush()
