@@ -165,14 +165,21 @@ def test_a_second_run_over_the_folder_counts_nothing_double(capture, tmp_path, m
     assert counts[0]["files"] == 1
 
 
+@pytest.fixture
+def _interruptible():
+    # A shell's background jobs inherit that SIGINT is ignored, and so would what they start.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("_interruptible")
 @pytest.mark.parametrize(("how", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_ended_while_its_input_is_idle_everything_so_far_is_written(log, tmp_path, how, code):
     out = tmp_path / "out"
     with subprocess.Popen(
         [sys.executable, "-m", "pyad", "replay", "-", "--out", str(out), "--set", "model.batch_rows=100"],
         stdin=subprocess.PIPE, stderr=subprocess.PIPE,
-        # Tests that run in the background inherit that SIGINT is ignored.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     ) as process:  # fmt: skip
         process.stdin.write(log.read_bytes())
         process.stdin.flush()
