@@ -135,14 +135,18 @@ def make_capture(dataset: str, name: str, records: Records, pace: float = 1.0, k
         rows.columns["ts"] = start + (rows.columns["ts"] - start) / pace
     order = zeek_order(rows)
     rows = rows.take(order)
+    label = np.array([_class_index(records[i]["label"]) for i in order], dtype=np.int8)
+    detail = tuple(str(records[i].get("label_detail", "")) for i in order)
+    return Capture(dataset, name, *features_of(rows), label, detail, rows if keep_rows else None)
+
+
+def features_of(rows: Rows) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """(x (rows, features), stream (rows,)) of one capture's rows in their order, from empty windows."""
     extractor = FeatureExtractor(max_hosts=_MAX_HOSTS)
     blocks = [extractor.extract(rows.take(slice(i, i + 2048))) for i in range(0, len(rows), 2048)]
     stream = np.concatenate([b.stream for b in blocks])
     fresh = np.concatenate([b.fresh for b in blocks])
-    label = np.array([_class_index(records[i]["label"]) for i in order], dtype=np.int8)
-    detail = tuple(str(records[i].get("label_detail", "")) for i in order)
-    x = np.concatenate([b.x for b in blocks])
-    return Capture(dataset, name, x, _streams(stream, fresh), label, detail, rows if keep_rows else None)
+    return np.concatenate([b.x for b in blocks]), _streams(stream, fresh)
 
 
 def _class_index(label: str) -> int:

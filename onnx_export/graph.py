@@ -61,20 +61,15 @@ class _Builder:
         return self.op("Relu", y) if relu else y
 
 
-def _scaled(b: _Builder, w: Weights) -> tuple[str, str]:
-    # Unset, infinite and absurd values end here; nothing after this line can become NaN.
-    unset = b.op("IsNaN", "x")
-    finite = b.op("Clip", b.op("Where", unset, b.scalar(0.0), "x"), b.scalar(-1e6), b.scalar(1e6))
+def _scaled(b: _Builder, w: Weights) -> tuple[str, str, str]:
+    """(scaled input with 0 for unset, mask of set features, scaled input far below every ramp where unset)."""
+    # Unset, infinite and absurd values end here; nothing after these lines can become NaN.
+    wide = b.op("Mul", b.op("Sub", "x", b.constant("mean", w["mean"])), b.constant("inverse_scale", w["inverse_scale"]))
+    unset = b.op("IsNaN", wide)
+    clipped = b.op("Clip", wide, b.scalar(-CLIP), b.scalar(CLIP))
     used = b.constant("used", (w["inverse_scale"] > 0).astype(np.float32))
-    known = b.op("Mul", b.op("Where", unset, b.scalar(0.0), b.scalar(1.0)), used)
-    centred = b.op("Sub", finite, b.constant("mean", w["mean"]))
-    scaled = b.op(
-        "Clip",
-        b.op("Mul", centred, b.constant("inverse_scale", w["inverse_scale"])),
-        b.scalar(-CLIP),
-        b.scalar(CLIP),
-    )
-    return b.op("Mul", scaled, known), known
+    known = b.op("Where", unset, b.scalar(0.0), used)
+    return b.op("Where", unset, b.scalar(0.0), clipped), known, b.op("Where", unset, b.scalar(_BELOW), clipped)
 
 
 def _autoencoder(b: _Builder, w: Weights, scaled: str, known: str) -> tuple[str, str]:
@@ -90,17 +85,16 @@ def _autoencoder(b: _Builder, w: Weights, scaled: str, known: str) -> tuple[str,
     return latent, residual
 
 
-def _embed(b: _Builder, w: Weights, scaled: str, known: str) -> str:
-    """The embedded rows (rows, embed) of scaled rows and their masks (rows, features).
+def _embed(b: _Builder, w: Weights, placed: str, known: str) -> str:
+    """The embedded rows (rows, embed) of scaled rows that lie below every ramp where unset, and their masks.
 
     On their side, since whole rows of memory are picked several times as fast as columns are.
     """
     feature, n_ramps = b.constant("ramp_feature", w["ramp_feature"]), w["low"].size
-    # What is unset lies below every ramp; ramps rise, so there they are 0.
-    placed = b.op("Where", b.op("Greater", known, b.scalar(0.0)), scaled, b.scalar(_BELOW))
     picked = b.op("Gather", b.op("Transpose", placed, perm=[1, 0]), feature, axis=0)
     above = b.op("Sub", picked, b.constant("low", w["low"][:, None]))
-    width = b.constant("inverse_width", w["inverse_width"][:, None])
+    rises = w["inverse_width"] * (w["inverse_scale"][w["ramp_feature"]] > 0)  # those of unused features do not
+    width = b.constant("inverse_width", rises.astype(np.float32)[:, None])
     ramps = b.op("Clip", b.op("Mul", above, width), b.scalar(0), b.scalar(1))
     of_mask = b.constant("embed_mask_w", w["embed_w"][n_ramps:])
     of_ramps = b.constant("embed_w", w["embed_w"][:n_ramps])
@@ -117,8 +111,7 @@ def _head(b: _Builder, w: Weights, hidden: str, pool: str, now: str, latent: str
 def _split_state(b: _Builder, w: Weights) -> list[str]:
     embed, conv, hidden = w["embed_b"].size, w["conv_b"].size, w["lstm_wh"].shape[0]
     sizes = b.ints(*[embed] * (KERNEL - 1), conv, hidden, hidden)
-    clean = b.op("Where", b.op("IsNaN", "state"), b.scalar(0.0), "state")
-    return b.multi("Split", [clean, sizes], ["past_2", "past_1", "pooled", "h", "c"], axis=1)
+    return b.multi("Split", ["state", sizes], ["past_2", "past_1", "pooled", "h", "c"], axis=1)
 
 
 def _model(b: _Builder, name: str, inputs: list[onnx.ValueInfoProto], lead: list[str], w: Weights,
@@ -150,9 +143,9 @@ def state_size(w: Weights) -> int:
 def build_step(w: Weights, metadata: Mapping[str, str]) -> onnx.ModelProto:
     """One row of many hosts: x (rows, features), state (rows, S)."""
     b = _Builder()
-    scaled, known = _scaled(b, w)
+    scaled, known, placed = _scaled(b, w)
     older, old, pooled, h, c = _split_state(b, w)
-    now = _embed(b, w, scaled, known)
+    now = _embed(b, w, placed, known)
     window = b.op("Concat", older, old, now, axis=1)
     flat = w["conv_w"].reshape(-1, w["conv_b"].size)  # (kernel × embed, conv)
     convolved = b.op("Relu", b.op("Gemm", window, b.constant("conv_w", flat), b.constant("conv_b", w["conv_b"])))
@@ -181,10 +174,10 @@ def build_sequence(w: Weights, metadata: Mapping[str, str]) -> onnx.ModelProto:
     process on an empty batch.
     """
     b = _Builder()
-    scaled, known = _scaled(b, w)
+    scaled, known, placed = _scaled(b, w)
     older, old, pooled, h, c = _split_state(b, w)
     one = b.ints(1)
-    now = _back(b, w, _embed(b, w, *(b.op("Reshape", part, b.ints(-1, w["mean"].size)) for part in (scaled, known))))
+    now = _back(b, w, _embed(b, w, *(b.op("Reshape", part, b.ints(-1, w["mean"].size)) for part in (placed, known))))
     window = b.op("Concat", b.op("Unsqueeze", older, one), b.op("Unsqueeze", old, one), now, axis=1)
     kernel = np.transpose(w["conv_w"], (2, 1, 0))  # ONNX: (out, in, kernel)
     planes = b.op("Transpose", window, perm=[0, 2, 1])

@@ -98,7 +98,7 @@ class Hybrid(nn.Module):
     def scale(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """(scaled and clipped input with 0 for unset, mask of set features)."""
         known = (~torch.isnan(x)).to(x.dtype) * (self.inverse_scale > 0)
-        scaled = (torch.nan_to_num(x, nan=0.0).clamp(-1e6, 1e6) - self.mean) * self.inverse_scale
+        scaled = (torch.nan_to_num(x) - self.mean) * self.inverse_scale
         return scaled.clamp(-CLIP, CLIP) * known, known
 
     def encode_rows(self, scaled: Tensor, known: Tensor) -> Tensor:

@@ -22,9 +22,7 @@ def step(w: Mapping[str, NDArray[Any]], x: Array, state: Array) -> tuple[Array, 
     """One row of each of N hosts: x (N, features), state (N, S) → (probs, novelty, residuals, next state)."""
     embed, conv, hidden = w["embed_b"].size, w["conv_b"].size, w["lstm_wh"].shape[0]
     known = (~np.isnan(x)) & (w["inverse_scale"] > 0)
-    clipped = np.clip(np.nan_to_num(x, nan=0.0, posinf=1e6, neginf=-1e6), -1e6, 1e6)
-    scaled = np.clip((clipped - w["mean"]) * w["inverse_scale"], -CLIP, CLIP) * known
-    state = np.nan_to_num(state, nan=0.0)
+    scaled = np.clip((np.nan_to_num(x) - w["mean"]) * w["inverse_scale"], -CLIP, CLIP) * known
     older, old, pooled, h, c = np.split(state, np.cumsum([embed, embed, conv, hidden]), axis=1)
     feature = w["ramp_feature"]
     ramps = np.clip((scaled[:, feature] - w["low"]) * w["inverse_width"], 0, 1) * known[:, feature]

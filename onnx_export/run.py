@@ -53,8 +53,11 @@ def measured(
             view: measure.brief(split.test, fitted.score(views.without_columns(split.test, view)), point)
             for view in _VIEWS
         }
-        mixed = models.score_shuffled(fitted, split.test, int(about.get("settings", {}).get("seed", 1)))
+        seed = int(about.get("settings", {}).get("seed", 1))
+        mixed = models.score_shuffled(fitted, split.test, seed)
         result["views"]["shuffled"] = measure.brief(split.test, mixed, point)
+        other = views.reordered(split.test, seed)
+        result["views"]["reordered"] = measure.brief(other, fitted.score(other), point)
     return result
 
 

@@ -1,4 +1,4 @@
-"""The same captures seen otherwise: without some features, with a class unlabelled, with a host's rows out of order."""
+"""The same captures seen otherwise: without some features, a class unlabelled, a host's rows or its whole day mixed."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from onnx_export.data import Capture, stream_rows
+from onnx_export.data import Capture, features_of, stream_rows
 from pyad import host_windows
 from pyad.features import FEATURE_GROUPS, FEATURES
 from pyad.verdict import CLASSES
@@ -47,13 +47,38 @@ def shuffled(captures: Sequence[Capture], seed: int) -> tuple[list[Capture], NDA
     rng = np.random.default_rng(seed)
     found, index, base = [], [], 0
     for capture in captures:
-        order = np.arange(len(capture.x))
-        for rows in stream_rows(capture.stream):
-            order[rows] = rng.permutation(rows)
+        order = _mixed(capture, rng)
         found.append(replace(capture, x=capture.x[order], label=capture.label[order], rows=None))
         index.append(order + base)
         base += len(order)
     return found, np.concatenate(index)
+
+
+def reordered(captures: Sequence[Capture], seed: int) -> list[Capture]:
+    """Captures whose hosts made the same connections at the same moments, but which at which moment is random.
+
+    Features are computed anew: what windows and network learn from order is gone, and how busy a host is when is not.
+    Of captures that kept their rows.
+    """
+    rng = np.random.default_rng(seed)
+    found = []
+    for capture in captures:
+        assert capture.rows is not None, f"{capture.name} kept no rows"
+        order = _mixed(capture, rng)
+        rows = capture.rows.take(order)
+        rows.columns["ts"] = rows.number("ts") + capture.rows.end_time() - rows.end_time()
+        x, stream = features_of(rows)
+        detail = tuple(capture.detail[i] for i in order)
+        found.append(replace(capture, x=x, stream=stream, label=capture.label[order], detail=detail, rows=rows))
+    return found
+
+
+def _mixed(capture: Capture, rng: np.random.Generator) -> NDArray[np.int64]:
+    """Which row comes at each place when those of a stream change places."""
+    order = np.arange(len(capture.x))
+    for rows in stream_rows(capture.stream):
+        order[rows] = rng.permutation(rows)
+    return order
 
 
 def in_place(values: NDArray[np.float32], index: NDArray[np.int64]) -> NDArray[np.float32]:

@@ -199,6 +199,8 @@ def _filling(current: Any, values: Any) -> Callable[[], None]:
     target = np.frombuffer(current, dtype=np.uint8) if isinstance(current, bytearray) else np.asarray(current)
     if values.dtype != target.dtype or values.shape[1:] != target.shape[1:] or values.ndim != target.ndim:
         raise _UnfitError("it is damaged")
+    if values.dtype.kind == "f" and not np.isfinite(values).all():  # a NaN in a host's state would stay there
+        raise _UnfitError("it is damaged")
     if len(values) > len(target):
         raise _UnfitError("it remembers more hosts than hosts.max_hosts allows")
 

@@ -1,4 +1,4 @@
-"""Shared makers of rows for the unit tests."""
+"""Shared makers of rows and links for the unit tests."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from pyad.row import Rows, from_tuples
+from tests.wired import Wired
 
 NAMES = (
     "ts", "uid", "id.orig_h", "id.orig_p", "id.resp_h", "id.resp_p", "proto", "service", "duration", "orig_bytes",
@@ -40,3 +41,9 @@ def make_rows(n: int, seed: int = 0, hosts: int = 12, macs: bool = True, late_sh
 def rows() -> Rows:
     """600 mixed rows."""
     return make_rows(600)
+
+
+@pytest.fixture
+def wired() -> Wired:
+    """A link that has joined."""
+    return Wired().connect()

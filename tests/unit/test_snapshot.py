@@ -145,6 +145,7 @@ HOSTILE = {
     "an array that is missing": lambda h, a: a.pop("a0"),
     "another dtype": lambda h, a: a.update(a0=a["a0"].astype(np.complex128)),
     "another shape": lambda h, a: a.update(a0=a["a0"].reshape(1, -1)),
+    "no numbers": lambda h, a: a.update({k: v * np.nan for k, v in a.items() if v.dtype == np.float32}),
     "no state": lambda h, a: h.pop("state"),
     "no extra": lambda h, a: h.update(extra=[]),
 }
