@@ -4,6 +4,7 @@ from collections import Counter
 
 import pytest
 
+from pyad.row import SCHEMA_HASH
 from tests.fake_zeek import Peer
 from tests.wired import ROWS, Wired
 
