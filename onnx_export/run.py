@@ -47,15 +47,15 @@ def measured(
     if not split.test:
         return result
     result["parts"]["test"] = measure.part(split.test, fitted.score(split.test), point, min_conns)
-    plain = not any(about.get(k) for k in ("ablation", "left_out"))
-    if plain:
-        result["views"] = {
-            view: measure.brief(split.test, fitted.score(views.without_columns(split.test, view)), point)
-            for view in _VIEWS
-        }
-        seed = int(about.get("settings", {}).get("seed", 1))
-        mixed = models.score_shuffled(fitted, split.test, seed)
-        result["views"]["shuffled"] = measure.brief(split.test, mixed, point)
+    ablation, seed = about.get("ablation"), int(about.get("settings", {}).get("seed", 1))
+    if about.get("left_out") or (ablation and ablation not in views.COLUMNS):
+        return result
+    mixed = models.score_shuffled(fitted, split.test, seed)
+    result["views"] = {"shuffled": measure.brief(split.test, mixed, point)}
+    if not ablation:
+        for view in _VIEWS:
+            scored = fitted.score(views.without_columns(split.test, view))
+            result["views"][view] = measure.brief(split.test, scored, point)
         other = views.reordered(split.test, seed)
         result["views"]["reordered"] = measure.brief(other, fitted.score(other), point)
     return result

@@ -17,6 +17,10 @@ from pyad.verdict import CLASSES
 COLUMNS: dict[str, tuple[int, ...]] = {
     "no_ports": FEATURE_GROUPS["ports"],
     "no_windows": tuple(FEATURES.index(n) for n in host_windows.NAMES),
+    # Of the windows only how long ago things were last seen: the network has to count for itself.
+    "no_rates": tuple(
+        i for i in map(FEATURES.index, host_windows.NAMES) if i not in (*FEATURE_GROUPS["ages"], *FEATURE_GROUPS["mac"])
+    ),
     "no_counters": FEATURE_GROUPS["counters"],
     "no_mac": FEATURE_GROUPS["mac"],
     "no_service": FEATURE_GROUPS["service"],
