@@ -56,8 +56,11 @@ def measured(
         for view in _VIEWS:
             scored = fitted.score(views.without_columns(split.test, view))
             result["views"][view] = measure.brief(split.test, scored, point)
-        other = views.reordered(split.test, seed)
-        result["views"]["reordered"] = measure.brief(other, fitted.score(other), point)
+        for view, other in (
+            ("no_memory", views.without_memory(split.test)),
+            ("reordered", views.reordered(split.test, seed)),
+        ):
+            result["views"][view] = measure.brief(other, fitted.score(other), point)
     return result
 
 

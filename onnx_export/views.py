@@ -58,6 +58,11 @@ def shuffled(captures: Sequence[Capture], seed: int) -> tuple[list[Capture], NDA
     return found, np.concatenate(index)
 
 
+def without_memory(captures: Sequence[Capture]) -> list[Capture]:
+    """Captures whose rows are each a stream's first: what the network carries from row to row is gone."""
+    return [replace(c, stream=np.full_like(c.stream, -1)) for c in captures]
+
+
 def reordered(captures: Sequence[Capture], seed: int) -> list[Capture]:
     """Captures whose hosts made the same connections at the same moments, but which at which moment is random.
 
