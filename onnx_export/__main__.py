@@ -22,7 +22,7 @@ def _parser() -> argparse.ArgumentParser:
     train = commands.add_parser("train", help="train, calibrate, evaluate and write a bundle")
     train.add_argument("--config", type=Path, default=CONFIGS / "hospital.yaml", help="experiment (YAML)")
     train.add_argument("--out", type=Path, required=True, help="bundle folder, such as models/hospital")
-    train.add_argument("--version", default="0.2.0")
+    train.add_argument("--version", default="dev", help="of the bundle; part of its label")
     train.add_argument("--seed", type=int, help="instead of the experiment's")
     train.add_argument("--init", type=Path, help="go on from this bundle's weights (a site's own data added)")
     study = commands.add_parser("study", help="run the experiments of a list, going on where it stopped")
@@ -65,13 +65,15 @@ def main() -> int:
 def _train(args: argparse.Namespace, folders: list[Path]) -> int:
     from onnx_export import write_bundle
     from onnx_export.from_bundle import read_network
+    from pyad.bundle import load_bundle
 
     experiment: Experiment = read(args.config)
     if args.seed is not None:
         experiment = replace(experiment, settings=replace(experiment.settings, seed=args.seed))
     start = read_network(args.init) if args.init else None
     split = load(folders, experiment.data)
-    logging.info(write_bundle.make(experiment, split, folders, args.out, args.version, start))
+    begun_from = load_bundle(args.init).label if args.init else ""
+    logging.info(write_bundle.make(experiment, split, folders, args.out, args.version, start, begun_from))
     return 0
 
 
@@ -104,11 +106,13 @@ def _evaluate(args: argparse.Namespace, folders: list[Path]) -> int:
 
 
 def _overlap(args: argparse.Namespace, folders: list[Path]) -> int:
-    from onnx_export.overlap import HEAD, clean, held, lines, shared
+    from onnx_export.overlap import HEAD, across, clean, held, lines, shared
     from onnx_export.tables import markdown
 
-    table = shared(held(folders, args.choice))
-    logging.info(markdown(HEAD, lines(table)))
+    found = held(folders, args.choice)
+    table = shared(found)
+    logging.info("Within sets:\n\n%s\n", markdown(HEAD, lines(table)))
+    logging.info("Across sets, identical rows:\n\n%s", markdown(HEAD, lines(across(found))))
     return 0 if clean(table) else 1
 
 

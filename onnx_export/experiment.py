@@ -50,11 +50,14 @@ def read(path: Path) -> Experiment:
 def read_study(path: Path) -> list[Experiment]:
     """The runs of a study: `settings` for all, and `runs`, each of whose fields may be a list of values to go through.
 
-    Runs named twice are done once. Order is kept.
+    Runs named twice are done once. Order is kept. Raises ValueError where two of one name differ in their settings.
     """
     study = _table(path)
     common = changed(Settings(), study.get("settings", {}))
-    found = {e.name: e for entry in study["runs"] for one in _each(entry) for e in [_make(one, common)]}
+    found: dict[str, Experiment] = {}
+    for run in (_make(one, common) for entry in study["runs"] for one in _each(entry)):
+        if found.setdefault(run.name, run) != run:
+            raise ValueError(f"{path}: two runs would be called {run.name} and differ in settings: make it two studies")
     return list(found.values())
 
 

@@ -102,7 +102,7 @@ class _Watch:
         self._capture = capture
         self._at = 0
         self._label: dict[Key, int] = dict(zip(_keys(capture.rows), capture.label.tolist(), strict=True))
-        self._end = capture.rows.end_time()
+        self._begin, self._end = capture.rows.number("ts"), capture.rows.end_time()
         self._first: dict[tuple[int, str], int] = {}  # attack → index of the row that was told of
 
     def sink(self, batch: Batch) -> None:
@@ -125,7 +125,7 @@ class _Watch:
             if told is None:
                 found.append(Attack(CLASSES[label], what, len(at)))
                 continue
-            begin = float(capture.rows.number("ts")[at].min()) if capture.rows else 0.0
+            begin = float(self._begin[at].min())
             conns = int((at <= told).sum())
             found.append(Attack(CLASSES[label], what, len(at), round(float(self._end[told]) - begin, 1), conns))
         return found

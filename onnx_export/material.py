@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from onnx_export.data import Capture, labels_of, stream_rows
+from onnx_export.data import Capture, stream_rows
 
 
 @dataclass(frozen=True)
@@ -25,13 +25,12 @@ class Chunk:
 class Material:
     """Captures laid end to end, and their streams cut into chunks.
 
-    x: (rows, features). label: (rows,), -1 for rows that are not scored. chunks: numbered, a stream's one after the
-    other. depths: the same by place in their stream (first chunks, second chunks, …).
+    x: (rows, features). chunks: numbered, a stream's one after the other. depths: the same by place in their stream
+    (first chunks, second chunks, …).
     """
 
     def __init__(self, captures: Sequence[Capture], chunk: int) -> None:
         self.x = np.concatenate([c.x for c in captures])
-        self.label = labels_of(captures)
         self.chunks: list[Chunk] = []
         self.depths: list[list[Chunk]] = []
         base = 0

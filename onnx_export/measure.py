@@ -106,19 +106,22 @@ def ranking(label: NDArray[np.int64], alarm: NDArray[np.float32], probs: NDArray
 def novelty(label: NDArray[np.int64], score: NDArray[np.float32], alarm: NDArray[np.float32]) -> dict[str, Any]:
     """Per attack class, of the novelty score alone: AUROC against benign rows, recall at one in a thousand of them.
 
-    fused: AUROC of the rarer of the two, novelty score and alarm (1 - P(benign)), among benign rows: "known or novel".
+    fused, fused_recall: the same of the rarer of the two, novelty score and alarm (1 - P(benign)), among benign rows:
+    "known or novel".
     """
     if not score.any():
         return {}
     benign = score[label == 0]
     fused = np.maximum(_rank(score, label), _rank(alarm, label))
     limit = metrics.threshold_at(benign, _NOVEL_RATE)
+    limit_fused = metrics.threshold_at(fused[label == 0], _NOVEL_RATE)
     return {
         name: {
             "rows": int((label == i).sum()),
             "auroc": metrics.auroc(benign, score[label == i]),
             "fused": metrics.auroc(fused[label == 0], fused[label == i]),
             "recall": None if limit is None else float((score[label == i] > limit).mean()),
+            "fused_recall": None if limit_fused is None else float((fused[label == i] > limit_fused).mean()),
         }
         for i, name in enumerate(CLASSES)
         if i and (label == i).any()

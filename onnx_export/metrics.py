@@ -137,6 +137,17 @@ def of_confusion(table: NDArray[np.integer]) -> dict[str, dict[str, float]]:
     return found
 
 
+def mcc(table: NDArray[np.integer]) -> float:
+    """Matthews' correlation of `confusion` counts over all classes, novel a decision that is never right
+    (Gorodkin 2004); NaN where all rows or all decisions are of one class.
+    """
+    t = np.zeros((table.shape[1],) * 2)
+    t[: len(table)] = table
+    truth, said, n = t.sum(axis=1), t.sum(axis=0), t.sum()
+    spread = (n * n - truth @ truth) * (n * n - said @ said)
+    return float((np.trace(t) * n - truth @ said) / math.sqrt(spread)) if spread > 0 else math.nan
+
+
 def macro(classes: dict[str, dict[str, float]], what: str, least: int = 1, attacks: bool = True) -> float:
     """Mean of one measure of `of_confusion` over classes with at least `least` rows, NaN for none.
 

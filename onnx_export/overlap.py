@@ -90,6 +90,23 @@ def shared(found: dict[str, dict[str, Held]]) -> list[Shared]:
     return table
 
 
+def across(found: dict[str, dict[str, Held]]) -> list[Shared]:
+    """The same of each two sets, identical rows alone: captures have names of their own there, and addresses that
+    coincide, 192.168.1.1 before all, are no shared device. Pairs that share nothing are left out.
+
+    Collections quote one another, and a short exchange may come twice by chance: this is to be known, not to be 0.
+    """
+    table = []
+    for a, early in found.items():
+        for b, late in found.items():
+            for pair in _PAIRS:
+                rows = late[pair[1]].rows
+                same = sum(n for row, n in rows.items() if row in early[pair[0]].rows)
+                if a != b and same:
+                    table.append(Shared(f"{a}, {b}", pair, (), (), same, rows.total()))
+    return table
+
+
 def clean(table: Sequence[Shared]) -> bool:
     """Whether nothing is shared."""
     return not any(s.captures or s.devices or s.rows for s in table)

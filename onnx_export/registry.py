@@ -43,9 +43,10 @@ class Registry:
         own: str = recorded.get(capture, known["use"])
         if own == "train" and any(fnmatch.fnmatchcase(capture, g) for g in known.get("validation", ())):
             own = "validation"
-        if (dataset == LAB and choice == "public") or (dataset != LAB and choice == "lab"):
+        ours = dataset == LAB or bool(known.get("earlier_lab"))
+        if (ours and choice == "public") or (not ours and choice == "lab"):
             # The other side is what such a model is tested on: the lab's test recordings, or public sets whole.
-            return "test" if own == "test" or dataset != LAB else None
+            return "test" if own == "test" or not ours else None
         if choice == "everything" and known.get("research"):
             return "train"
         return own

@@ -26,10 +26,10 @@ def novelty(results: Results, shown: dict[str, dict[str, Any]]) -> list[Block]:
         scores = (result["parts"].get("test") or result["parts"]["validation"])["novelty"]
         for cls, c in scores.items():
             if (not left_out or cls == left_out) and c["auroc"] is not None:
-                recall = "-" if c["recall"] is None else f"{c['recall']:.3f}"
+                recall, fused = ("-" if c.get(k) is None else f"{c[k]:.3f}" for k in ("recall", "fused_recall"))
                 lines.append([
                     name, cls, "yes" if left_out else "no", c["rows"], f"{c['auroc']:.3f}", recall,
-                    f"{c['fused']:.3f}", *_alarmed(result, cls),
+                    f"{c['fused']:.3f}", fused, *_alarmed(result, cls),
                 ])  # fmt: skip
     unknown = [[float(str(line[i])) for i in (4, 6)] for line in lines if line[2] == "yes"]
     means = np.mean(unknown, axis=0) if unknown else ()
@@ -50,6 +50,7 @@ def novelty(results: Results, shown: dict[str, dict[str, Any]]) -> list[Block]:
                 "AUROC",
                 "recall at 1e-3",
                 "fused AUROC",
+                "fused at 1e-3",
                 "alarmed by the whole",
                 "as novel",
             ],
@@ -130,6 +131,9 @@ def ablations(results: Results, data: str) -> list[Block]:
         lines.append(_ablated(f"trained {name}", [total(_tests(r, lab=True)) for r in some], cost))
         lines += _viewed(some, f"trained {name}, tested ")
     lines += _viewed(whole, "tested ")
+    for bundle in (r for r in results if key(r)[0].startswith("bundle")):
+        lines.append(_ablated(key(bundle)[0], [total(_tests(bundle, lab=True))], "-"))
+        lines += _viewed([bundle], f"{key(bundle)[0]}, tested ")
     return [
         Heading("Ablations"),
         Text(

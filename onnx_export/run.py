@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import time
 from collections.abc import Mapping
@@ -37,6 +38,7 @@ def measured(
     result: dict[str, Any] = {
         "experiment": dict(about),
         "rows": {"train": counts(split.train), "validation": counts(split.validation), "test": counts(split.test)},
+        "digest": digest((*split.train, *split.validation)),
         "operating": {
             "rate": point.rate, "within_budget": point.within, "device_days": round(point.device_days, 2),
             "false_incidents_tried": point.tried, "thresholds": point.thresholds,
@@ -70,6 +72,15 @@ def counts(captures: tuple[Capture, ...]) -> dict[str, int]:
         return {}
     label = np.concatenate([c.label for c in captures])
     return {name: int((label == i).sum()) for i, name in enumerate(CLASSES) if (label == i).any()}
+
+
+def digest(captures: tuple[Capture, ...]) -> str:
+    """What tells one set of labelled feature rows from another."""
+    found = hashlib.blake2b(digest_size=8)
+    for c in captures:
+        for part in (f"{c.dataset}/{c.name}".encode(), c.label.tobytes(), np.ascontiguousarray(c.x).data):
+            found.update(part)
+    return found.hexdigest()
 
 
 def write(result: Mapping[str, Any], folder: Path) -> Path:

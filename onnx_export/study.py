@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import time
 from collections.abc import Callable, Sequence
@@ -20,9 +21,10 @@ def run_all(
 ) -> None:
     """Run what has no result in `folder` yet. load: choice of training data → captures.
 
-    pause: a file while which exists no run begins (the machine is wanted for something else).
+    pause: a file while which exists no run begins (the machine is wanted for something else). Raises ValueError for a
+    result that other settings gave.
     """
-    left = [e for e in experiments if not (folder / f"{e.name}.json").exists()]
+    left = [e for e in experiments if not _done(e, folder / f"{e.name}.json")]
     LOG.info("%d of %d runs are left", len(left), len(experiments))
     splits: dict[str, Split] = {}
     for i, experiment in enumerate(left, start=1):
@@ -34,3 +36,11 @@ def run_all(
         result, _ = run(experiment, splits[experiment.data])
         path = write(result, folder)
         LOG.info("%d/%d %s: %.0f s", i, len(left), path, time.perf_counter() - start)
+
+
+def _done(experiment: Experiment, path: Path) -> bool:
+    if not path.exists():
+        return False
+    if json.loads(path.read_text(encoding="utf-8"))["experiment"] != experiment.as_dict():
+        raise ValueError(f"{path}: is of other settings than the study's: remove it, or name another folder")
+    return True

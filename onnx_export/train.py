@@ -1,4 +1,4 @@
-"""Training: the hybrid fitted statefully over whole host streams, chosen on validation at the operating point."""
+"""Training: the hybrid fitted statefully over whole host streams, its epoch chosen on validation."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def fit(
 ) -> tuple[Hybrid, Curve]:
     """The fused ensemble, and the learning curves of its members.
 
-    start: a network to go on from, one member, with its scaler and autoencoder (a site's own data added to a bundle).
+    start: a network to go on from, with its scaler and autoencoder (a site's own data added to a bundle).
 
     One autoencoder is trained on benign rows and then stays as it is; the members see it, each with a seed of its own.
     Networks of one seed agree on data like their training's and disagree elsewhere: their mean is the better guess

@@ -81,6 +81,8 @@ def test_a_study_goes_on_where_it_stopped_and_the_report_says_what_is_missing(tm
     run_all(experiments[:3], load, folder)
     run_all(experiments[:3], load, folder)
     assert loaded == ["lab"]
+    with pytest.raises(ValueError, match="of other settings than the study's"):
+        run_all([replace(experiments[0], settings=replace(SMALL, epochs=1))], load, folder)
     results = run.read_all(folder)
     found = {r["experiment"]["name"]: r for r in results}["hybrid-lab-s1"]
     assert found["operating"]["within_budget"]
@@ -101,6 +103,9 @@ def test_a_study_goes_on_where_it_stopped_and_the_report_says_what_is_missing(tm
 def test_a_bundle_is_written_measured_and_trained_on(tmp_path, split):
     experiment = Experiment(settings=SMALL, data="lab")
     write_bundle.make(experiment, split, [], tmp_path / "tiny", "0.0.1", None)
+    card = (tmp_path / "tiny" / "MODEL_CARD.md").read_text()
+    assert "Licence of the weights: CC BY 4.0." in card
+    assert "Benign connections alarmed on test sets, where above 5%" in card
     assert (tmp_path / "tiny" / "learning_curve.csv").read_text().startswith("seed,epoch,loss,value")
     result = measure_bundle(tmp_path / "tiny", split)
     assert result["parts"]["test"]["captures"][0]["attacks"][0]["seconds"] is not None
@@ -113,7 +118,8 @@ def test_a_bundle_is_written_measured_and_trained_on(tmp_path, split):
     worse = read_network(tmp_path / "tiny")
     worse.classify.weight.data.zero_()
     before = weights(worse)
-    write_bundle.make(longer, split, [], tmp_path / "again", "0.0.2", worse)
+    write_bundle.make(longer, split, [], tmp_path / "again", "0.0.2", worse, "tiny-0.0.1")
+    assert yaml.safe_load((tmp_path / "again" / "bundle.yaml").read_text())["training"]["begun_from"] == "tiny-0.0.1"
     after = weights(read_network(tmp_path / "again"))
     assert before.keys() == after.keys()
     assert np.array_equal(before["encode1_w"], after["encode1_w"])

@@ -54,6 +54,14 @@ def test_per_class_values_of_a_confusion_table():
     assert recon["alarmed"] == pytest.approx(2 / 3)
 
 
+def test_matthews_correlation_of_two_classes_is_the_one_of_the_books():
+    table = metrics.confusion(np.array([0] * 10 + [2] * 10), np.array([0] * 8 + [2] * 2 + [2] * 7 + [0] * 3))
+    tp, tn, fp, fn = 7, 8, 2, 3
+    by_hand = (tp * tn - fp * fn) / np.sqrt((tp + fp) * (tp + fn) * (tn + fp) * (tn + fn))
+    assert metrics.mcc(table) == pytest.approx(by_hand)
+    assert np.isnan(metrics.mcc(metrics.confusion(np.zeros(3, dtype=int), np.zeros(3, dtype=int))))
+
+
 def _result(model, seed, hits):
     captures = [{"set": "lab", "name": f"c{i}", "confusion": [[2, 2, n], [2, 0, 10 - n]]} for i, n in enumerate(hits)]
     about = {"model": model, "data": "lab", "settings": {"seed": seed}}
@@ -86,6 +94,9 @@ def test_a_study_goes_through_lists_and_names_what_it_does_not_know(tmp_path):
     runs = read_study(path)
     assert [r.name for r in runs] == ["hybrid-lab-s1", "hybrid-lab-s2", "lightgbm-lab-s1", "lightgbm-lab-s2"]
     assert {r.settings.epochs for r in runs} == {3}
+    path.write_text("runs:\n- {seed: 1}\n- {seed: 1, settings: {distil: 0.5}}\n")
+    with pytest.raises(ValueError, match="two runs would be called hybrid-clean-s1 and differ in settings"):
+        read_study(path)
     path.write_text("runs:\n- {ablation: no_brain}\n")
     with pytest.raises(ValueError, match="'no_brain' is none of no_lstm"):
         read_study(path)

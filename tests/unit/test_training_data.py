@@ -71,17 +71,17 @@ def test_a_set_nobody_described_is_refused(tmp_path):
 @pytest.mark.parametrize(
     ("choice", "expected"),
     [
-        ("clean", ["train", "validation", "test", "train", "test", "test"]),
-        ("lab", ["train", "validation", "test", "test", "test", "test"]),
-        ("public", [None, None, "test", "train", "test", "test"]),
-        ("everything", ["train", "validation", "test", "train", "train", "test"]),
+        ("clean", ["train", "validation", "test", "train", "test", "test", "train"]),
+        ("lab", ["train", "validation", "test", "test", "test", "test", "train"]),
+        ("public", [None, None, "test", "train", "test", "test", None]),
+        ("everything", ["train", "validation", "test", "train", "train", "test", "train"]),
     ],
 )
 def test_where_a_capture_goes_under_each_choice(choice, expected):
     registry = load_registry()
     recorded = {f"lab/{g}": g for g in ("train", "validation", "test")}
     captures = [("lab", "lab/train"), ("lab", "lab/validation"), ("lab", "lab/test"), ("iot-sentinel", "x"),
-                ("iot23", "x"), ("mqttset", "x")]  # fmt: skip
+                ("iot23", "x"), ("mqttset", "x"), ("lab-1", "x")]  # fmt: skip
     assert [registry.group(d, c, recorded if d == "lab" else {}, choice) for d, c in captures] == expected
 
 
@@ -109,6 +109,19 @@ def test_overlap_finds_devices_and_connections_on_both_sides(tmp_path):
     assert not overlap.clean([same])
     other = write({**row, "capture": "a"}, {**row, "capture": "b", "id.orig_h": "10.0.0.9"})
     assert overlap.clean([other])
+
+
+def test_rows_of_one_set_are_found_in_another(tmp_path):
+    rows = {"ours": {"ts": 1.0, "capture": "a"}, "theirs": {"ts": 2.0, "capture": "b"}}
+    for (name, more), use in zip(rows.items(), ("train", "test")):
+        _set(tmp_path / name, use=use)
+        row = {"uid": "C1", "id.orig_h": "10.0.0.1", "id.resp_h": "10.0.0.2", "proto": "tcp", "label": "benign", **more}
+        with gzip.open(tmp_path / name / f"{name}.jsonl.gz", "wt") as file:
+            file.write(json.dumps(row) + "\n")
+    found = overlap.held([tmp_path / "ours", tmp_path / "theirs"], "clean")
+    (same,) = overlap.across(found)
+    assert (same.dataset, same.pair, same.rows, same.of) == ("ours, theirs", ("train", "test"), 1, 1)
+    assert not overlap.shared(found)
 
 
 def test_a_capture_is_seen_once_more_with_each_responder_nearer_or_farther(tmp_path):
