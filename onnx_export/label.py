@@ -19,8 +19,11 @@ Test = Callable[[Connection], bool]
 
 
 def load_rules(path: Path) -> Callable[[Connection], tuple[str, str]]:
-    """The labelling of a one-entry label file: connection → (label, detail)."""
-    entry = yaml.safe_load(path.read_text(encoding="utf-8"))["entries"][0]
+    """The labelling of a one-entry label file: connection → (label, detail). Raises ValueError for one of several."""
+    entries = yaml.safe_load(path.read_text(encoding="utf-8"))["entries"]
+    if len(entries) != 1:
+        raise ValueError(f"{path}: has {len(entries)} entries; a capture has one label file with one")
+    entry = entries[0]
     rules = [(_tests(rule), rule["label"], rule.get("detail", "")) for rule in entry["rules"]]
     default = (entry["default"], entry.get("default_detail", ""))
 
