@@ -118,8 +118,14 @@ def test_a_bundle_is_written_measured_and_trained_on(tmp_path, split):
     worse = read_network(tmp_path / "tiny")
     worse.classify.weight.data.zero_()
     before = weights(worse)
-    write_bundle.make(longer, split, [], tmp_path / "again", "0.0.2", worse, "tiny-0.0.1")
-    assert yaml.safe_load((tmp_path / "again" / "bundle.yaml").read_text())["training"]["begun_from"] == "tiny-0.0.1"
+    site = tmp_path / "site"
+    site.mkdir()
+    (site / "sets.yaml").write_text(yaml.safe_dump({"sets": {"site": {"use": "train", "terms": "ours, stays here"}}}))
+    theirs = replace(split, train=(*split.train, replace(_capture("g", 7, False), dataset="site")))
+    write_bundle.make(longer, theirs, [site], tmp_path / "again", "0.0.2", worse, "tiny-0.0.1")
+    manifest = yaml.safe_load((tmp_path / "again" / "bundle.yaml").read_text())
+    assert manifest["training"]["begun_from"] == "tiny-0.0.1"
+    assert manifest["licence"] == "as the terms of site allow"
     after = weights(read_network(tmp_path / "again"))
     assert before.keys() == after.keys()
     assert np.array_equal(before["encode1_w"], after["encode1_w"])
