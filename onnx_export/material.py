@@ -15,11 +15,15 @@ from onnx_export.data import Capture, stream_rows
 
 @dataclass(frozen=True)
 class Chunk:
-    """A run of one stream's rows: indices into the material; `number` of the chunk, `following` in its stream or -1."""
+    """A run of one stream's rows: indices into the material; `number` of the chunk, `following` in its stream or -1.
+
+    first: nothing of its stream comes before it.
+    """
 
     rows: NDArray[np.int64]
     number: int
     following: int
+    first: bool
 
 
 class Material:
@@ -40,11 +44,16 @@ class Material:
                 for depth in range(pieces):
                     following = first + depth + 1 if depth + 1 < pieces else -1
                     piece = rows[depth * chunk : (depth + 1) * chunk] + base
-                    self.chunks.append(Chunk(piece, first + depth, following))
+                    self.chunks.append(Chunk(piece, first + depth, following, depth == 0))
                     if len(self.depths) <= depth:
                         self.depths.append([])
                     self.depths[depth].append(self.chunks[-1])
             base += len(capture.x)
+
+    def pasts(self, label: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Numbers of the last chunks of long streams without an attack: the state before one is a host's past."""
+        ends = (c for c in self.chunks if c.following < 0 and not c.first)
+        return np.array([c.number for c in ends if (label[c.rows] <= 0).all()], dtype=np.int64)
 
     def labelled(self, label: NDArray[np.int64]) -> list[Chunk]:
         """The chunks in which `label` (rows,) names any row."""

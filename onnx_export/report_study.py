@@ -140,7 +140,8 @@ def ablations(results: Results, data: str) -> list[Block]:
             "The hybrid on the lab's test recordings, means over seeds. Trained: the part is missing from the start, "
             "with an operating point of its own. Tested: the trained hybrid reads data that lacks it, at its usual "
             "thresholds. Shuffled: each host's rows in random order, features as they were; no_memory: every row its "
-            "host's first for the network, features as they were; reordered: which of a host's connections was made "
+            "host's first for the network, features as they were; after_past: every host that attacks was a benign one "
+            "for 500 rows before; reordered: which of a host's connections was made "
             "at which moment is random, features computed anew. Cost: of macro alarmed "
             f"over {', '.join(ORDERED)}, whole (or trained alike) minus this, paired, with interval."
         ),

@@ -60,6 +60,7 @@ def measured(
             result["views"][view] = measure.brief(split.test, scored, point)
         for view, other in (
             ("no_memory", views.without_memory(split.test)),
+            ("after_past", views.after_past(split.test)),
             ("reordered", views.reordered(split.test, seed)),
         ):
             result["views"][view] = measure.brief(other, fitted.score(other), point)

@@ -40,6 +40,7 @@ class Settings:
     distil: float = 0.0  # weight of what boosted trees say of captures they have not seen, beside the labels
     average: float = 0.99  # of each step's weights this much is kept in the average that is exported
     reset_share: float = 0.1  # chunks that start from a zero state, as after a restart
+    past_share: float = 0.5  # streams that begin with a benign stream's memory: who attacks has worked before
     refresh_epochs: int = 5  # every so many epochs all states are computed anew, with the weights of that moment
     feature_noise: float = 0.1  # standard deviation on scaled inputs
     drop_share: dict[str, float] = field(default_factory=lambda: dict(DROP_SHARE))

@@ -108,19 +108,19 @@ def _fit_member(
     material = Material(train, settings.chunk)
     soft = soft_labels(train, settings) if settings.distil else None
     states = torch.zeros(len(material.chunks), model.shape.state, device=device())
+    pasts = material.pasts(labels_of(train))
     best: tuple[float, int, dict[str, Tensor]] = (-1.0, 0, {})
     if not anew:  # what is gone on from may be the best there is
-        value, _ = validation_value(score(average, validation).probs, validation, settings.false_positive_rate)
+        value, _ = _value(average, validation, settings)
         best = (value, -1, {k: v.clone() for k, v in average.state_dict().items()})
     curve: Curve = []
     for epoch in tqdm(range(settings.epochs), desc=f"member {settings.seed}", disable=None):
         if epoch % settings.refresh_epochs == 0 and epoch:
             states = _states(model, material)
         label = labels_of([capped(c, settings.cap, settings.seed + epoch) for c in train])
-        loss = _epoch(model, average, optimizer, material, label, states, soft, settings, rng)
+        loss = _epoch(model, average, optimizer, material, label, states, pasts, soft, settings, rng)
         schedule.step()
-        scored = score(average, validation)
-        value, macros = validation_value(scored.probs, validation, settings.false_positive_rate)
+        value, macros = _value(average, validation, settings)
         curve.append({"seed": settings.seed, "epoch": epoch, "loss": loss, "value": value, **macros})
         LOG.info("member %d, epoch %d: loss %.4f, validation %.4f", settings.seed, epoch, loss, value)
         if value > best[0]:
@@ -131,9 +131,20 @@ def _fit_member(
     return average.cpu(), curve
 
 
+def _value(model: Hybrid, validation: Sequence[Capture], settings: Settings) -> tuple[float, dict[str, float]]:
+    """What the epoch is chosen by: validation as it is, and once more with a benign past before every stream."""
+    plain, macros = validation_value(score(model, validation).probs, validation, settings.false_positive_rate)
+    if not settings.past_share:
+        return plain, macros
+    later = score(model, validation, with_past=True).probs
+    value, after = validation_value(later, validation, settings.false_positive_rate)
+    return (plain + value) / 2, {**macros, **{f"{k}_after_past": v for k, v in after.items()}}
+
+
 def _epoch(
     model: Hybrid, average: Hybrid, optimizer: torch.optim.Optimizer, material: Material, label: NDArray[np.int64],
-    states: Tensor, soft: NDArray[np.float32] | None, settings: Settings, rng: np.random.Generator,
+    states: Tensor, pasts: NDArray[np.int64], soft: NDArray[np.float32] | None, settings: Settings,
+    rng: np.random.Generator,
 ) -> float:  # fmt: skip
     # Chunks come in random order, each from the state that its stream's last visit left: fresh enough after the first
     # epochs, and every batch is a mixture, which going through all streams side by side would not give.
@@ -146,9 +157,14 @@ def _epoch(
         own = torch.as_tensor([c.number for c in batch], device=where)
         following = torch.as_tensor([c.following for c in batch], device=where)
         kept = torch.as_tensor(rng.random((len(batch), 1)) >= settings.reset_share, device=where)
+        begin = states[own]
+        if len(pasts):
+            # Recordings show attackers from their first row; in life whoever attacks has been at work for weeks.
+            older = np.array([c.first for c in batch]) & (rng.random(len(batch)) < settings.past_share)
+            begin[torch.as_tensor(older)] = states[torch.as_tensor(rng.choice(pasts, int(older.sum())), device=where)]
         scaled, known = model.scale(_drop_groups(x, settings, rng).to(where))
         noisy = (scaled + settings.feature_noise * torch.randn_like(scaled)) * known
-        logits, _, after = model(noisy, known, lengths, states[own] * kept)
+        logits, _, after = model(noisy, known, lengths, begin * kept)
         states[following[following >= 0]] = after.detach()[following >= 0]
         at = index[(index >= 0) & (label[index] >= 0)]
         labelled = torch.as_tensor((index >= 0) & (label[index] >= 0), device=where)
@@ -199,12 +215,18 @@ def _calibrate_residuals(model: Hybrid, benign: Tensor) -> None:
         model.residual_scale.copy_(mean.clamp(min=1e-3))
 
 
-def score(model: Hybrid, captures: Sequence[Capture], chunk: int = 512) -> Scored:
-    """Stateful scores of every row of `captures`, in their order."""
+def score(model: Hybrid, captures: Sequence[Capture], chunk: int = 512, with_past: bool = False) -> Scored:
+    """Stateful scores of every row of `captures`, in their order.
+
+    with_past: streams begin with the memory of one that was long and without an attack, where there is one.
+    """
     material = Material(captures, chunk)
+    begin = None
+    if with_past and len(pasts := material.pasts(labels_of(captures))):
+        begin = _states(model, material)[torch.as_tensor(pasts)]
     probs = np.zeros((len(material.x), len(CLASSES)), dtype=np.float32)
     novelty = np.zeros(len(material.x), dtype=np.float32)
-    for rows, logits, residual, known, _ in _walk(model, material):
+    for rows, logits, residual, known, _ in _walk(model, material, begin):
         probs[rows] = torch.softmax(logits, dim=1).cpu().numpy()
         novelty[rows] = torch.log1p(residual.sum(dim=1) / known.sum(dim=1).clamp(min=1)).cpu().numpy()
     return Scored(probs, novelty)
@@ -218,11 +240,17 @@ def _states(model: Hybrid, material: Material) -> Tensor:
     return states
 
 
-def _walk(model: Hybrid, material: Material) -> Iterator[tuple[Any, ...]]:
-    """(row indices, logits, residuals, mask of set features, (chunk numbers, states before)) in the streams' order."""
+def _walk(model: Hybrid, material: Material, begin: Tensor | None = None) -> Iterator[tuple[Any, ...]]:
+    """(row indices, logits, residuals, mask of set features, (chunk numbers, states before)) in the streams' order.
+
+    begin: states (n, state) that streams begin with by turns, zero where None.
+    """
     model.eval()
     where = next(model.parameters()).device
     states = torch.zeros(len(material.chunks), model.shape.state, device=where)
+    if begin is not None:
+        first = torch.as_tensor([c.number for c in material.depths[0]], device=where)
+        states[first] = begin.to(where)[torch.arange(len(first), device=where) % len(begin)]
     with torch.no_grad():
         for chunks in material.depths:
             for batch in batches(chunks, _SCORE_ROWS, None):

@@ -13,6 +13,8 @@ from pyad import host_windows
 from pyad.features import FEATURE_GROUPS, FEATURES
 from pyad.verdict import CLASSES
 
+_PAST_ROWS = 500  # connections of a benign host
+_LEAST_ROWS = 5  # streams of fewer are one-row senders of floods, which nobody remembers
 # Name of a view → the columns it has not.
 COLUMNS: dict[str, tuple[int, ...]] = {
     "no_ports": FEATURE_GROUPS["ports"],
@@ -61,6 +63,44 @@ def shuffled(captures: Sequence[Capture], seed: int) -> tuple[list[Capture], NDA
 def without_memory(captures: Sequence[Capture]) -> list[Capture]:
     """Captures whose rows are each a stream's first: what the network carries from row to row is gone."""
     return [replace(c, stream=np.full_like(c.stream, -1)) for c in captures]
+
+
+def after_past(captures: Sequence[Capture]) -> list[Capture]:
+    """Captures in which every stream with an attack is preceded by rows of a benign host, as background.
+
+    Recordings show attackers from their first row; in life whoever attacks has been at work for weeks, and that is in
+    the network's memory. Windows are as they were. The pasts are the last rows of long benign streams, by turns.
+    """
+    pasts = [
+        c.x[rows[-_PAST_ROWS:]]
+        for c in captures
+        for rows in stream_rows(c.stream)
+        if len(rows) >= _PAST_ROWS and (c.label[rows] <= 0).all()
+    ]
+    found, turn = [], 0
+    for capture in captures:
+        attacked = [
+            int(capture.stream[rows[0]])
+            for rows in stream_rows(capture.stream)
+            if len(rows) >= _LEAST_ROWS and (capture.label[rows] > 0).any()
+        ]
+        if not attacked or not pasts:
+            found.append(capture)
+            continue
+        before = [pasts[(turn + i) % len(pasts)] for i in range(len(attacked))]
+        turn += len(attacked)
+        n = len(attacked) * _PAST_ROWS
+        found.append(
+            replace(
+                capture,
+                x=np.concatenate([*before, capture.x]),
+                stream=np.concatenate([np.repeat(attacked, _PAST_ROWS), capture.stream]),
+                label=np.concatenate([np.full(n, -1, dtype=np.int8), capture.label]),
+                detail=("",) * n + capture.detail,
+                rows=None,
+            )
+        )
+    return found
 
 
 def reordered(captures: Sequence[Capture], seed: int) -> list[Capture]:

@@ -88,6 +88,18 @@ def test_shuffled_rows_stay_with_their_host_and_scores_come_back_to_their_places
     assert np.array_equal(views.in_place(mixed.x[:, 0], index), x[:, 0])
 
 
+def test_attackers_have_a_past_as_somebody_else():
+    def capture(name, n, label):
+        x = np.full((n, len(FEATURES)), float(label), dtype=np.float32)
+        return Capture("s", name, x, np.zeros(n, dtype=np.int64), np.full(n, label, dtype=np.int8), ("",) * n)
+
+    quiet, attack = views.after_past([capture("quiet", 600, 0), capture("attack", 10, 2)])
+    assert len(quiet.x) == 600
+    assert (len(attack.x), len(attack.detail)) == (510, 510) and (attack.stream == 0).all()
+    assert (attack.label[:500] == -1).all() and (attack.x[:500] == 0).all()
+    assert (attack.label[500:] == 2).all() and (attack.x[500:] == 2).all()
+
+
 def test_a_study_goes_through_lists_and_names_what_it_does_not_know(tmp_path):
     path = tmp_path / "study.yaml"
     path.write_text("settings: {epochs: 3}\nruns:\n- {model: [hybrid, lightgbm], data: lab, seed: [1, 2]}\n")
