@@ -51,7 +51,7 @@ class Material:
             base += len(capture.x)
 
     def pasts(self, label: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Numbers of the last chunks of long streams without an attack: the state before one is a host's past."""
+        """Numbers of the last chunks, without an attack in them, of long streams: the state before one is a past."""
         ends = (c for c in self.chunks if c.following < 0 and not c.first)
         return np.array([c.number for c in ends if (label[c.rows] <= 0).all()], dtype=np.int64)
 

@@ -158,7 +158,7 @@ def _epoch(
         following = torch.as_tensor([c.following for c in batch], device=where)
         kept = torch.as_tensor(rng.random((len(batch), 1)) >= settings.reset_share, device=where)
         begin = states[own]
-        if len(pasts):
+        if len(pasts) and settings.past_share:
             # Recordings show attackers from their first row; in life whoever attacks has been at work for weeks.
             older = np.array([c.first for c in batch]) & (rng.random(len(batch)) < settings.past_share)
             begin[torch.as_tensor(older)] = states[torch.as_tensor(rng.choice(pasts, int(older.sum())), device=where)]
@@ -218,7 +218,7 @@ def _calibrate_residuals(model: Hybrid, benign: Tensor) -> None:
 def score(model: Hybrid, captures: Sequence[Capture], chunk: int = 512, with_past: bool = False) -> Scored:
     """Stateful scores of every row of `captures`, in their order.
 
-    with_past: streams begin with the memory of one that was long and without an attack, where there is one.
+    with_past: streams begin, by turns, with the memory of long ones that end without an attack, where there are any.
     """
     material = Material(captures, chunk)
     begin = None
