@@ -33,6 +33,7 @@ _SHARED = ("residual_scale", "encode", "decode")
 LOG = logging.getLogger(__name__)
 Curve = list[dict[str, float]]
 _SCORE_ROWS = 16384  # rows of one call when scoring
+_SCORE_CHUNK = 512  # steps of a stream in one call when scoring
 
 
 def device() -> torch.device:
@@ -116,7 +117,7 @@ def _fit_member(
     curve: Curve = []
     for epoch in tqdm(range(settings.epochs), desc=f"member {settings.seed}", disable=None):
         if epoch % settings.refresh_epochs == 0 and epoch:
-            states = _states(model, material)
+            _, states = _scored(model, material)
         label = labels_of([capped(c, settings.cap, settings.seed + epoch) for c in train])
         loss = _epoch(model, average, optimizer, material, label, states, pasts, soft, settings, rng)
         schedule.step()
@@ -133,11 +134,14 @@ def _fit_member(
 
 def _value(model: Hybrid, validation: Sequence[Capture], settings: Settings) -> tuple[float, dict[str, float]]:
     """What the epoch is chosen by: validation as it is, and once more with a benign past before every stream."""
-    plain, macros = validation_value(score(model, validation).probs, validation, settings.false_positive_rate)
-    if not settings.past_share:
+    material = Material(validation, _SCORE_CHUNK)
+    scored, states = _scored(model, material)
+    plain, macros = validation_value(scored.probs, validation, settings.false_positive_rate)
+    pasts = material.pasts(labels_of(validation))
+    if not settings.past_share or not len(pasts):
         return plain, macros
-    later = score(model, validation, with_past=True).probs
-    value, after = validation_value(later, validation, settings.false_positive_rate)
+    later, _ = _scored(model, material, states[torch.as_tensor(pasts)])
+    value, after = validation_value(later.probs, validation, settings.false_positive_rate)
     return (plain + value) / 2, {**macros, **{f"{k}_after_past": v for k, v in after.items()}}
 
 
@@ -215,29 +219,21 @@ def _calibrate_residuals(model: Hybrid, benign: Tensor) -> None:
         model.residual_scale.copy_(mean.clamp(min=1e-3))
 
 
-def score(model: Hybrid, captures: Sequence[Capture], chunk: int = 512, with_past: bool = False) -> Scored:
-    """Stateful scores of every row of `captures`, in their order.
+def score(model: Hybrid, captures: Sequence[Capture]) -> Scored:
+    """Stateful scores of every row of `captures`, in their order."""
+    return _scored(model, Material(captures, _SCORE_CHUNK))[0]
 
-    with_past: streams begin, by turns, with the memory of long ones that end without an attack, where there are any.
-    """
-    material = Material(captures, chunk)
-    begin = None
-    if with_past and len(pasts := material.pasts(labels_of(captures))):
-        begin = _states(model, material)[torch.as_tensor(pasts)]
+
+def _scored(model: Hybrid, material: Material, begin: Tensor | None = None) -> tuple[Scored, Tensor]:
+    """(scores of every row, the state before each chunk). begin: as for `_walk`."""
     probs = np.zeros((len(material.x), len(CLASSES)), dtype=np.float32)
     novelty = np.zeros(len(material.x), dtype=np.float32)
-    for rows, logits, residual, known, _ in _walk(model, material, begin):
+    states = torch.zeros(len(material.chunks), model.shape.state, device=next(model.parameters()).device)
+    for rows, logits, residual, known, before in _walk(model, material, begin):
         probs[rows] = torch.softmax(logits, dim=1).cpu().numpy()
         novelty[rows] = torch.log1p(residual.sum(dim=1) / known.sum(dim=1).clamp(min=1)).cpu().numpy()
-    return Scored(probs, novelty)
-
-
-def _states(model: Hybrid, material: Material) -> Tensor:
-    """The state before each chunk, as the network of this moment leaves it."""
-    states = torch.zeros(len(material.chunks), model.shape.state, device=device())
-    for *_, before in _walk(model, material):
         states[before[0]] = before[1]
-    return states
+    return Scored(probs, novelty), states
 
 
 def _walk(model: Hybrid, material: Material, begin: Tensor | None = None) -> Iterator[tuple[Any, ...]]:
