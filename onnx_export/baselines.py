@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ from pyad.verdict import CLASSES
 Floats = NDArray[np.float32]
 Scorer = Callable[[Floats], Floats]
 _EPOCHS = 5  # epochs of the hybrid whose rows a baseline gets at once
+_HST_TREES, _HST_DEPTH, _HST_ROWS, _HST_LEAST = 25, 12, 4096, 0.01
 _LIGHTGBM_ROUNDS, _LIGHTGBM_STEP, _LIGHTGBM_PATIENCE = 300, 20, 80
 
 
@@ -147,13 +148,73 @@ def _one_rule(rows: Table, _: Sequence[Capture], settings: Settings) -> Baseline
 
 
 def _isolation_forest(rows: Table, _: Sequence[Capture], settings: Settings) -> Baseline:
-    # Stands for the tree-based detectors of the unusual, half-space trees among them: benign rows alone, no classes.
+    # Benign rows alone, no classes, as below.
     from sklearn.ensemble import IsolationForest
 
     scale = _standard(rows)
     forest = IsolationForest(n_estimators=100, max_samples=4096, n_jobs=1, random_state=settings.seed)
     forest.fit(scale(rows.x[rows.y == 0]))
     return Baseline(lambda x: only_odd(-forest.score_samples(scale(x))), [])
+
+
+def _half_space_trees(rows: Table, _: Sequence[Capture], settings: Settings) -> Baseline:
+    # Trees of random half-spaces, whose nodes know how many ordinary rows they hold: mass × 2^depth where a row ends
+    # says how crowded its surroundings are (Tan, Ting and Liu, IJCAI 2011). Their reference window is a sample of
+    # benign training rows and stays what it is: one that went on would learn a long attack.
+    rng = np.random.default_rng(settings.seed)
+    scale = _standard(rows)
+    benign = scale(rows.x[rows.y == 0])
+    trees = [_HalfSpaceTree.grow(rng.permutation(benign)[:_HST_ROWS], rng) for _ in range(_HST_TREES)]
+    most = np.log1p(_HST_ROWS * 2.0**_HST_DEPTH)
+
+    def odd(x: Floats) -> Floats:
+        scaled = scale(x)
+        return only_odd(1 - np.log1p(np.mean([t.crowd(scaled) for t in trees], axis=0)) / most)
+
+    return Baseline(odd, [])
+
+
+@dataclass(frozen=True)
+class _HalfSpaceTree:
+    """A complete binary tree, its nodes level by level. feature, border: of inner nodes; mass: rows in each node."""
+
+    feature: NDArray[np.int64]
+    border: Floats
+    mass: NDArray[np.int64]
+
+    @classmethod
+    def grow(cls, x: Floats, rng: np.random.Generator) -> _HalfSpaceTree:
+        # The space of a tree is wider than the data and lies askew, so that trees cut in different places.
+        middle = rng.uniform(x.min(axis=0), x.max(axis=0))
+        reach = 2 * np.maximum(middle - x.min(axis=0), x.max(axis=0) - middle)
+        low, high = np.tile(middle - reach, (1, 1)), np.tile(middle + reach, (1, 1))
+        features, borders = [], []
+        for _ in range(_HST_DEPTH):
+            f = rng.integers(0, x.shape[1], len(low))
+            at = np.arange(len(low))
+            cut = (low[at, f] + high[at, f]) / 2
+            features.append(f), borders.append(cut)
+            low, high = np.repeat(low, 2, axis=0), np.repeat(high, 2, axis=0)
+            high[2 * at, f], low[2 * at + 1, f] = cut, cut
+        empty = cls(np.concatenate(features), np.concatenate(borders).astype(np.float32), np.zeros(0, dtype=np.int64))
+        nodes = np.concatenate(list(empty._path(x)))
+        return replace(empty, mass=np.bincount(nodes, minlength=2 ** (_HST_DEPTH + 1) - 1))
+
+    def crowd(self, x: Floats) -> NDArray[np.float64]:
+        """mass × 2^depth of the first node on each row's way down that holds hardly any rows, or of its leaf."""
+        found = np.full(len(x), -1.0)
+        for depth, node in enumerate(self._path(x)):
+            mass = self.mass[node]
+            ends = (found < 0) & ((mass <= _HST_LEAST * _HST_ROWS) | (depth == _HST_DEPTH))
+            found[ends] = mass[ends] * 2.0**depth
+        return found
+
+    def _path(self, x: Floats) -> Iterator[NDArray[np.int64]]:
+        node, rows = np.zeros(len(x), dtype=np.int64), np.arange(len(x))
+        yield node
+        for _ in range(_HST_DEPTH):
+            node = 2 * node + 1 + (x[rows, self.feature[node]] >= self.border[node])
+            yield node
 
 
 def _standard(rows: Table) -> Scorer:
@@ -182,4 +243,5 @@ KINDS: dict[str, Callable[[Table, Sequence[Capture], Settings], Baseline]] = {
     "random_forest": _random_forest,
     "lightgbm": _lightgbm,
     "isolation_forest": _isolation_forest,
+    "half_space_trees": _half_space_trees,
 }

@@ -18,7 +18,7 @@ from pyad.pipeline import Batch, Detector, Pipeline
 from pyad.row import Rows
 from pyad.verdict import CLASSES, Policy
 
-_DAY_S = 86_400.0
+_DAY_S, _HOUR_S = 86_400.0, 3_600.0
 _NOT_TOLD = ("min-conns", "budget")
 Key = tuple[str | None, float]
 
@@ -36,16 +36,21 @@ class Attack:
 
 @dataclass
 class Outcome:
-    """What one capture gave. false: new incidents told because of a benign row, by class of the notice."""
+    """What one capture gave. false: new incidents told because of a benign row, by class of the notice.
+
+    worst_hour: the most of them that came within an hour.
+    """
 
     device_days: float = 0.0
     false: Counter[str] = field(default_factory=Counter)
     attacks: list[Attack] = field(default_factory=list)
+    worst_hour: int = 0
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
         attacks = [asdict(a) for a in self.attacks]
-        return {"device_days": round(self.device_days, 4), "false": dict(self.false), "attacks": attacks}
+        days, false = round(self.device_days, 4), dict(self.false)
+        return {"device_days": days, "false": false, "worst_hour": self.worst_hour, "attacks": attacks}
 
 
 @dataclass(frozen=True)
@@ -90,7 +95,7 @@ def outcome(
     )  # fmt: skip
     found = _Watch(capture)
     Pipeline(detector).run([rows], found.sink)
-    return Outcome(device_days(capture), found.false, found.attacks())
+    return Outcome(device_days(capture), found.false, found.attacks(), found.worst_hour())
 
 
 class _Watch:
@@ -99,6 +104,7 @@ class _Watch:
     def __init__(self, capture: Capture) -> None:
         assert capture.rows is not None
         self.false: Counter[str] = Counter()
+        self._told: list[float] = []  # when the false ones were
         self._capture = capture
         self._at = 0
         self._label: dict[Key, int] = dict(zip(_keys(capture.rows), capture.label.tolist(), strict=True))
@@ -109,12 +115,17 @@ class _Watch:
         for notice in batch.notices:
             if notice.state == "new" and self._label.get((notice.uid, notice.ts), -1) == 0:
                 self.false[notice.sub.split(" class=")[1].split()[0]] += 1
+                self._told.append(notice.ts)
         for i, why_not in enumerate(batch.suppressed_by):
             at = self._at + i
             label = int(self._capture.label[at])
             if label > 0 and batch.verdicts.decision[i] and why_not not in _NOT_TOLD:
                 self._first.setdefault((label, self._capture.detail[at]), at)
         self._at += len(batch.rows)
+
+    def worst_hour(self) -> int:
+        told = np.sort(self._told)
+        return int((np.searchsorted(told, told + _HOUR_S) - np.arange(len(told))).max(initial=0))
 
     def attacks(self) -> list[Attack]:
         capture, found = self._capture, []

@@ -16,6 +16,7 @@ from pyad.verdict import CLASSES, decide
 
 RATES = (1e-3, 1e-4, 1e-5)
 _NOVEL_RATE = 1e-3
+P_VALUES = (0.1, 0.01, 0.001)
 
 
 def part(
@@ -41,6 +42,7 @@ def part(
         "calibration_error": error,
         "reliability": bins,
         "novelty": novelty(label, scored.novelty, 1.0 - scored.probs[:, 0]),
+        "p_values": p_values(scored.novelty[label == 0], point),
     }
 
 
@@ -126,6 +128,19 @@ def novelty(label: NDArray[np.int64], score: NDArray[np.float32], alarm: NDArray
         for i, name in enumerate(CLASSES)
         if i and (label == i).any()
     }
+
+
+def p_values(score: NDArray[np.float32], point: OperatingPoint) -> dict[str, Any]:
+    """Whether novelty p-values of benign rows are shares: how far they are from uniform, and how many are this small.
+
+    distance: Kolmogorov and Smirnov's, the largest between their distribution and the uniform one.
+    """
+    if not score.any():
+        return {}
+    p = np.sort(point.policy().novelty_p(score, None))
+    steps = np.arange(len(p) + 1) / len(p)
+    distance = max(np.max(steps[1:] - p), np.max(p - steps[:-1]))
+    return {"rows": len(p), "distance": float(distance), "under": {f"{r:g}": float((p < r).mean()) for r in P_VALUES}}
 
 
 def _rank(score: NDArray[np.float32], label: NDArray[np.int64]) -> NDArray[np.float64]:

@@ -10,7 +10,7 @@ import numpy as np
 
 from onnx_export import groups, report_incidents, report_study
 from onnx_export.groups import Results, key, macro_f1, macro_of, of
-from onnx_export.measure import RATES, dense
+from onnx_export.measure import P_VALUES, RATES, dense
 from onnx_export.metrics import SMALL_CLASS, mcc, of_confusion
 from onnx_export.overlap import HEAD
 from onnx_export.page import Block, Heading, Plot, Table, Text
@@ -22,6 +22,7 @@ from pyad.verdict import CLASSES, DECISION_NAMES
 
 Lines = Sequence[Sequence[object]]
 _CONFUSED = ("hybrid", "lightgbm")
+_LEVELS = [f"under {p:g}" for p in P_VALUES]
 
 
 def write(results: Results, wanted: Sequence[str], folder: Path, overlap: Lines = ()) -> None:
@@ -30,9 +31,9 @@ def write(results: Results, wanted: Sequence[str], folder: Path, overlap: Lines 
 
 
 _ABSENT = (
-    "Of the checklist this report has no test under jitter, changed sizes and loss, no uniformity of p-values, no "
-    "worst hour, no curve of drift over months and no adaptation to a public set by its benign rows alone: what a "
-    "calibration does to benign days is in `zeek-scripts/TUNING.md`, what the detector costs in the README."
+    "Of the checklist this report has no curve of drift over months and no adaptation to a public set by its benign "
+    "rows alone: what a calibration does to benign days is in `zeek-scripts/TUNING.md`, what the detector costs in the "
+    "README."
 )
 
 
@@ -282,8 +283,22 @@ def calibration(shown: dict[str, dict[str, Any]]) -> list[Block]:
         Heading("Calibration"),
         Text("Expected calibration error of the most probable class, 15 bins, all test rows of all sets."),
         Table(["model", "error"], lines),
+        *_uniform(parts),
         Plot("reliability", plot("reliability", curves, "mean confidence", "accuracy")),
     ]
+
+
+def _uniform(parts: dict[str, Any]) -> list[Block]:
+    lines = [
+        [n, p["p_values"]["rows"], f"{p['p_values']['distance']:.3f}", *map("{:.4f}".format,
+        p["p_values"]["under"].values())]
+        for n, p in parts.items() if p.get("p_values")
+    ]  # fmt: skip
+    text = (
+        "Novelty p-values of benign rows, by the calibration of validation: the Kolmogorov-Smirnov distance from "
+        "uniform, and the share of rows below a level, which should be that level."
+    )
+    return [Text(text), Table(["model", "rows", "distance", *_LEVELS], lines)] if lines else []
 
 
 def _curves(plain: Results) -> list[Block]:

@@ -22,11 +22,11 @@ def blocks(shown: dict[str, dict[str, Any]]) -> list[Block]:
             "New incidents that the product's own pipeline would tell of on test captures without an attack, at the "
             "operating point. A device-day is a device of the monitored network for a day; captures of less than "
             f"{LEAST_DEVICE_DAYS:g} device-days say nothing about days and are counted beside. Rates with exact "
-            "Poisson intervals, per day and 100 devices."
+            "Poisson intervals, per day and 100 devices; the worst hour is any capture's."
         ),
         Table(
             ["model", "device-days", "incidents", "a day per 100 devices (95 %)", "by class", "worst capture",
-             "incidents in short captures"],
+             "in its worst hour", "incidents in short captures"],
             [_quiet(n, captures) for n, captures in tests.items()],
         ),
         Heading("Attacks found"),
@@ -52,13 +52,13 @@ def _quiet(name: str, captures: list[dict[str, Any]]) -> list[object]:
     days = sum(c["device_days"] for c in long)
     by_class = sum((Counter(c["false"]) for c in long), Counter[str]())
     if not days:
-        return [name, 0, "-", "-", "-", "-", short]
+        return [name, 0, "-", "-", "-", "-", "-", short]
     low, high = poisson(by_class.total(), days / 100)
     worst = max(long, key=lambda c: sum(c["false"].values()))
     return [
         name, f"{days:.1f}", by_class.total(), f"{by_class.total() / days * 100:.2f} ({low:.2f} to {high:.2f})",
         ", ".join(f"{k} {n}" for k, n in by_class.most_common()) or "none",
-        f"{worst['name']} {sum(worst['false'].values())}", short,
+        f"{worst['name']} {sum(worst['false'].values())}", max(c.get("worst_hour", 0) for c in long), short,
     ]  # fmt: skip
 
 

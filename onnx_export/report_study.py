@@ -142,7 +142,8 @@ def ablations(results: Results, data: str) -> list[Block]:
             "thresholds. Shuffled: each host's rows in random order, features as they were; no_memory: every row its "
             "host's first for the network, features as they were; after_past: every host that attacks was a benign one "
             "for 500 rows before; reordered: which of a host's connections was made "
-            "at which moment is random, features computed anew. Cost: of macro alarmed "
+            "at which moment is random, features computed anew; jittered, resized, lossy: connections begin up to a "
+            "second off, carry up to a fifth more or less, are missing one in ten. Cost: of macro alarmed "
             f"over {', '.join(ORDERED)}, whole (or trained alike) minus this, paired, with interval."
         ),
         Table(

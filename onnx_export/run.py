@@ -30,9 +30,12 @@ def run(experiment: Experiment, split: Split) -> tuple[dict[str, Any], models.Fi
 
 def measured(
     about: Mapping[str, Any], fitted: models.Fitted, split: Split, point: OperatingPoint | None = None,
-    min_conns: Mapping[str, int] = MIN_CONNS,
+    min_conns: Mapping[str, int] = MIN_CONNS, disturbed: bool = False,
 ) -> dict[str, Any]:  # fmt: skip
-    """The result of a fitted model. about: the experiment's values, with its name. point: chosen here where None."""
+    """The result of a fitted model. about: the experiment's values, with its name. point: chosen here where None.
+
+    disturbed: also of the test captures under jitter, other sizes and loss.
+    """
     scored = fitted.score(split.validation)
     point = point or choose(split.validation, scored.probs, scored.novelty, min_conns)
     result: dict[str, Any] = {
@@ -64,6 +67,9 @@ def measured(
             ("reordered", views.reordered(split.test, seed)),
         ):
             result["views"][view] = measure.brief(other, fitted.score(other), point)
+    for view in (views.jittered, views.resized, views.lossy) if disturbed else ():
+        other = view(split.test, seed)
+        result["views"][view.__name__] = measure.brief(other, fitted.score(other), point)
     return result
 
 

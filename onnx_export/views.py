@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from onnx_export.data import Capture, features_of, stream_rows
+from onnx_export.data import Capture, features_of, stream_rows, zeek_order
 from pyad import host_windows
 from pyad.features import FEATURE_GROUPS, FEATURES
+from pyad.row import Rows
 from pyad.verdict import CLASSES
 
 _PAST_ROWS = 500  # connections of a benign host
+_JITTER_S, _RESIZED, _LOST = 1.0, 0.2, 0.1
+_SIZES = frozenset(f"{end}_{what}" for end in ("orig", "resp") for what in ("bytes", "ip_bytes", "pkts"))
+_NUMBER = "number"  # no field of a connection's
 _LEAST_ROWS = 5  # streams of fewer are one-row senders of floods, which nobody remembers
 # Name of a view → the columns it has not.
 COLUMNS: dict[str, tuple[int, ...]] = {
@@ -120,6 +124,50 @@ def reordered(captures: Sequence[Capture], seed: int) -> list[Capture]:
         detail = tuple(capture.detail[i] for i in order)
         found.append(replace(capture, x=x, stream=stream, label=capture.label[order], detail=detail, rows=rows))
     return found
+
+
+def jittered(captures: Sequence[Capture], seed: int) -> list[Capture]:
+    """Captures whose connections begin up to a second sooner or later, as by clocks and queues; features anew."""
+    return [_disturbed(c, _jitter, seed) for c in captures]
+
+
+def resized(captures: Sequence[Capture], seed: int) -> list[Capture]:
+    """Captures whose connections carry up to a fifth more or less, as by padding; features anew."""
+    return [_disturbed(c, _resize, seed) for c in captures]
+
+
+def lossy(captures: Sequence[Capture], seed: int) -> list[Capture]:
+    """Captures in which one connection in ten is missing, as behind a tap that drops; features anew."""
+    return [_disturbed(c, lambda rows, draw: rows.take(draw >= _LOST), seed) for c in captures]
+
+
+def _jitter(rows: Rows, draw: NDArray[np.float64]) -> Rows:
+    rows.columns["ts"] = rows.number("ts") + _JITTER_S * (2 * draw - 1)
+    return rows
+
+
+def _resize(rows: Rows, draw: NDArray[np.float64]) -> Rows:
+    for name in _SIZES & rows.columns.keys():
+        rows.columns[name] = np.rint(rows.number(name) * (1 + _RESIZED * (2 * draw - 1)))
+    return rows
+
+
+def _disturbed(capture: Capture, change: Callable[[Rows, NDArray[np.float64]], Rows], seed: int) -> Capture:
+    """The capture after a change of its rows, in the order in which Zeek would deliver them then.
+
+    change: (rows, a number in [0, 1) per row, the same for all rows of a connection) → rows.
+    """
+    assert capture.rows is not None, f"{capture.name} kept no rows"
+    rows, count = capture.rows, len(capture.rows)
+    _, connection = np.unique(rows.text("uid").astype(str), return_inverse=True)
+    draw = np.random.default_rng(seed).random(count)[connection]
+    # Numbered, to tell afterwards which labels are whose.
+    rows = change(Rows({**rows.columns, _NUMBER: np.arange(count)}, rows.source), draw)
+    rows = rows.take(zeek_order(rows))
+    at = rows.columns.pop(_NUMBER)
+    x, stream = features_of(rows)
+    detail = tuple(capture.detail[i] for i in at)
+    return replace(capture, x=x, stream=stream, label=capture.label[at], detail=detail, rows=rows)
 
 
 def _mixed(capture: Capture, rng: np.random.Generator) -> NDArray[np.int64]:

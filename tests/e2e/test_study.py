@@ -10,11 +10,12 @@ import yaml
 pytestmark = pytest.mark.train
 pytest.importorskip("torch", reason="needs the train extra: make test-train installs it")
 
-from onnx_export import report, run, write_bundle  # noqa: E402
+from onnx_export import baselines, report, run, write_bundle  # noqa: E402
 from onnx_export.bundle_run import measure_bundle  # noqa: E402
 from onnx_export.data import Split, make_capture  # noqa: E402
 from onnx_export.experiment import Experiment, read_study  # noqa: E402
 from onnx_export.from_bundle import read_network  # noqa: E402
+from onnx_export.metrics import auroc  # noqa: E402
 from onnx_export.network import weights  # noqa: E402
 from onnx_export.settings import Settings, changed  # noqa: E402
 from onnx_export.study import run_all  # noqa: E402
@@ -141,3 +142,11 @@ def test_a_bundle_is_written_measured_and_trained_on(tmp_path, split):
 def test_settings_that_do_not_exist_are_named():
     with pytest.raises(ValueError, match="no such setting: epoch; there are"):
         changed(Settings(), {"epoch": 3})
+
+
+@pytest.mark.parametrize("kind", ["half_space_trees", "isolation_forest"])
+def test_detectors_of_the_unusual_find_what_benign_rows_were_not(split, kind):
+    fitted = baselines.fit(kind, split.train, split.validation, SMALL)
+    x, label = (np.concatenate([getattr(c, what) for c in split.test]) for what in ("x", "label"))
+    odd = 1 - fitted.probs(x)[:, 0]
+    assert auroc(odd[label == 0], odd[label > 0]) > 0.9

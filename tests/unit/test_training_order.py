@@ -1,11 +1,13 @@
 """Training gives rows the order in which Zeek delivers them, and can take a host's away."""
 
 import numpy as np
+import pytest
 
 from onnx_export import views
 from onnx_export.data import make_capture, zeek_order
 from pyad.features import FEATURES
 from pyad.row import from_tuples
+from pyad.verdict import CLASSES
 
 
 def test_rows_come_at_removal_and_rows_of_open_connections_at_once():
@@ -27,17 +29,20 @@ def test_rows_come_at_removal_and_rows_of_open_connections_at_once():
     assert rows.number("partial")[order].tolist() == [1, 0, 0, 0, 0]
 
 
-def test_reordered_hosts_do_the_same_at_the_same_moments_in_another_order():
-    records = [
+def _records(hosts=(1, 2), each=40, gap=10.0):
+    return [
         {
-            "ts": 10.0 * i + host, "uid": f"{host}-{i}", "id.orig_h": f"10.0.0.{host}", "id.orig_p": 40000,
+            "ts": gap * i + host, "uid": f"{host}-{i}", "id.orig_h": f"10.0.0.{host}", "id.orig_p": 40000,
             "id.resp_h": f"10.0.1.{i // 10}", "id.resp_p": 80, "proto": "tcp", "conn_state": "S1", "duration": 0.0,
-            "orig_pkts": 1, "resp_pkts": 1, "label": "benign",
+            "orig_pkts": 1, "resp_pkts": 1, "orig_bytes": 1000, "label": "benign" if host == 1 else "recon",
         }
-        for i in range(40)
-        for host in (1, 2)
+        for i in range(each)
+        for host in hosts
     ]  # fmt: skip
-    one = make_capture("lab", "c", records, keep_rows=True)
+
+
+def test_reordered_hosts_do_the_same_at_the_same_moments_in_another_order():
+    one = make_capture("lab", "c", _records(), keep_rows=True)
     (other,) = views.reordered([one], seed=1)
     assert one.rows is not None and other.rows is not None
     assert np.allclose(other.rows.end_time(), one.rows.end_time())
@@ -47,3 +52,23 @@ def test_reordered_hosts_do_the_same_at_the_same_moments_in_another_order():
     busy, peers = FEATURES.index("orig_conns_600s"), FEATURES.index("orig_new_pair_share_5s")
     assert np.allclose(one.x[:, busy], other.x[:, busy])
     assert not np.allclose(one.x[:, peers], other.x[:, peers])  # windows are those of the new order
+
+
+@pytest.mark.parametrize("view", [views.jittered, views.resized, views.lossy])
+def test_disturbed_captures_keep_whose_label_is_whose(view):
+    one = make_capture("lab", "c", _records(gap=0.5), keep_rows=True)
+    before = {name: values.copy() for name, values in one.rows.columns.items()}
+    (other,) = view([one], seed=1)
+    recon = other.label == CLASSES.index("recon")
+    assert np.array_equal(recon, other.rows.text("id.orig_h") == "10.0.0.2")
+    assert set(other.rows.columns) == set(one.rows.columns)
+    assert len(other.x) == len(other.stream) == len(other.detail) == len(other.rows)
+    assert all(
+        np.array_equal(values, before[name], equal_nan=values.dtype != object)
+        for name, values in one.rows.columns.items()
+    )  # the capture itself is as it was
+    assert (len(other.rows) < len(one.rows)) == (view is views.lossy)
+    sizes, times = other.rows.number("orig_bytes"), other.rows.number("ts")
+    assert (sizes != 1000).any() == (view is views.resized)
+    assert np.isin(times, before["ts"]).all() == (view is not views.jittered)
+    assert np.abs(sizes / 1000 - 1).max() <= 0.2
