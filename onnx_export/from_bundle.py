@@ -10,7 +10,7 @@ import torch
 from onnx import numpy_helper
 from torch import Tensor
 
-from onnx_export.graph import KERNEL
+from onnx_export.graph import KERNEL, ramps_of_unset
 from onnx_export.network import Hybrid, Scaling, Shape
 from pyad.bundle import load_bundle
 
@@ -21,10 +21,14 @@ def read_network(path: Path) -> Hybrid:
     bundle = load_bundle(path)
     graph = onnx.load_model_from_string(bundle.graphs["step"]).graph
     w = {t.name: numpy_helper.to_array(t).copy() for t in graph.initializer}
-    if "embed_mask_w" not in w:
+    if "residual_weight" not in w:
         raise ValueError(f"{path}: its graph was made by an older trainer; train anew")
-    w["embed_w"] = np.concatenate([w["embed_w"], w["embed_mask_w"]])
-    scaling = Scaling(w["mean"], w["inverse_scale"], w["ramp_feature"], w["low"][:, 0], w["inverse_width"][:, 0])
+    w |= {name: w[name][:, 0] for name in ("low", "inverse_width")}
+    unset = ramps_of_unset(w)
+    w["embed_w"] = np.concatenate([w["embed_w"], w["embed_mask_w"] - unset])
+    w["embed_b"] = w["embed_b"] + unset.sum(axis=0)
+    inverse_scale = np.nan_to_num(w["inverse_scale"])
+    scaling = Scaling(w["mean"], inverse_scale, w["ramp_feature"], w["low"], w["inverse_width"])
     conv, features = w["conv_b"].size, w["mean"].size
     shape = Shape(
         features,
@@ -40,7 +44,7 @@ def read_network(path: Path) -> Hybrid:
     both = w["lstm_w"].T
     kernel = w["conv_w"].reshape(KERNEL, shape.embed, conv)
     values = {
-        "residual_scale": w["residual_scale"],
+        "residual_scale": 1 / w["residual_weight"],
         "conv.weight": kernel.transpose(2, 1, 0),
         "conv.bias": w["conv_b"],
         "lstm.weight_ih_l0": both[:, :conv],

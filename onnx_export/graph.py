@@ -19,7 +19,6 @@ OPSET = 18
 IR_VERSION = 8  # read by onnxruntime 1.17 and newer
 # Scaled inputs are clipped here: one wild value must not drown the rest.
 CLIP = 8.0
-_BELOW = -1e9  # where an unset feature lies among its ramps
 KERNEL = 3  # rows the convolution reads
 
 Weights = Mapping[str, NDArray[Any]]
@@ -61,51 +60,62 @@ class _Builder:
         return self.op("Relu", y) if relu else y
 
 
-def _scaled(b: _Builder, w: Weights) -> tuple[str, str, str]:
-    """(scaled input with 0 for unset, mask of set features, scaled input far below every ramp where unset)."""
-    # Unset, infinite and absurd values end here; nothing after these lines can become NaN.
-    wide = b.op("Mul", b.op("Sub", "x", b.constant("mean", w["mean"])), b.constant("inverse_scale", w["inverse_scale"]))
-    unset = b.op("IsNaN", wide)
-    clipped = b.op("Clip", wide, b.scalar(-CLIP), b.scalar(CLIP))
-    used = b.constant("used", (w["inverse_scale"] > 0).astype(np.float32))
-    known = b.op("Where", unset, b.scalar(0.0), used)
-    return b.op("Where", unset, b.scalar(0.0), clipped), known, b.op("Where", unset, b.scalar(_BELOW), clipped)
+def _scaled(b: _Builder, w: Weights, x: str) -> tuple[str, str]:
+    """Of rows x (rows, features): (scaled input with 0 for unset, mask of set features)."""
+    # Unset, infinite and absurd values end here; nothing after these lines can become NaN. A feature that training
+    # hardly ever saw is unset whatever it says. Comparisons with NaN are false, which takes less time than to choose.
+    scale = np.where(w["inverse_scale"] > 0, w["inverse_scale"], np.float32(np.nan))
+    wide = b.op("Mul", b.op("Sub", x, b.constant("mean", w["mean"])), b.constant("inverse_scale", scale))
+    least = float(np.finfo(np.float32).min)
+    known = b.op("Cast", b.op("Greater", wide, b.scalar(least)), to=TensorProto.FLOAT)
+    return b.op("Clip", b.op("ThresholdedRelu", wide, alpha=least), b.scalar(-CLIP), b.scalar(CLIP)), known
 
 
-def _autoencoder(b: _Builder, w: Weights, scaled: str, known: str) -> tuple[str, str]:
+def _autoencoder(b: _Builder, w: Weights, scaled: str, known: str, prefix: str = "") -> tuple[str, str]:
     axis = b.ints(-1)
     latent = b.op("Tanh", b.dense(b.dense(scaled, w, "encode1", relu=True), w, "encode2"))
     rebuilt = b.dense(b.dense(latent, w, "decode1", relu=True), w, "decode2")
-    error = b.op("Sub", rebuilt, scaled)
-    weight = b.op("Div", known, b.constant("residual_scale", w["residual_scale"]))
-    residual = b.op("Mul", b.op("Mul", error, error), weight, out="residuals")
+    error = b.op("Mul", b.op("Sub", rebuilt, scaled), known)
+    weight = b.constant("residual_weight", 1 / w["residual_scale"])
+    residual = b.op("Mul", b.op("Mul", error, error), weight, out=f"{prefix}residuals")
     total = b.op("ReduceSum", residual, axis, keepdims=0)
     count = b.op("Max", b.op("ReduceSum", known, axis, keepdims=0), b.scalar(1.0))
-    b.op("Log", b.op("Add", b.op("Div", total, count), b.scalar(1.0)), out="novelty")
+    b.op("Log", b.op("Add", b.op("Div", total, count), b.scalar(1.0)), out=f"{prefix}novelty")
     return latent, residual
 
 
-def _embed(b: _Builder, w: Weights, placed: str, known: str) -> str:
-    """The embedded rows (rows, embed) of scaled rows that lie below every ramp where unset, and their masks.
+def ramps_of_unset(w: Weights) -> NDArray[np.float32]:
+    """(features, embed) what the ramps of a feature add to the embedding where its scaled value is 0."""
+    ramps = np.clip(-w["low"] * w["inverse_width"], 0, 1)
+    found = np.zeros((w["mean"].size, w["embed_b"].size), np.float32)
+    np.add.at(found, w["ramp_feature"], ramps[:, None] * w["embed_w"][: ramps.size])
+    return found
 
-    On their side, since whole rows of memory are picked several times as fast as columns are.
+
+def _embed(b: _Builder, w: Weights, scaled: str, known: str) -> str:
+    """The embedded rows (rows, embed) of scaled rows and their masks.
+
+    On their side, since whole rows of memory are picked several times as fast as columns are. Unset features have no
+    ramps, but they come here as 0: what the ramps make of that is taken off by the mask's weights, at no cost.
     """
     feature, n_ramps = b.constant("ramp_feature", w["ramp_feature"]), w["low"].size
-    picked = b.op("Gather", b.op("Transpose", placed, perm=[1, 0]), feature, axis=0)
+    picked = b.op("Gather", b.op("Transpose", scaled, perm=[1, 0]), feature, axis=0)
     above = b.op("Sub", picked, b.constant("low", w["low"][:, None]))
-    rises = w["inverse_width"] * (w["inverse_scale"][w["ramp_feature"]] > 0)  # those of unused features do not
-    width = b.constant("inverse_width", rises.astype(np.float32)[:, None])
+    width = b.constant("inverse_width", w["inverse_width"][:, None])
     ramps = b.op("Clip", b.op("Mul", above, width), b.scalar(0), b.scalar(1))
-    of_mask = b.constant("embed_mask_w", w["embed_w"][n_ramps:])
+    unset = ramps_of_unset(w)
+    of_mask = b.constant("embed_mask_w", w["embed_w"][n_ramps:] + unset)
     of_ramps = b.constant("embed_w", w["embed_w"][:n_ramps])
-    mask = b.op("Gemm", known, of_mask, b.constant("embed_b", w["embed_b"]))
+    mask = b.op("Gemm", known, of_mask, b.constant("embed_b", w["embed_b"] - unset.sum(axis=0)))
     return b.op("Relu", b.op("Gemm", ramps, of_ramps, mask, transA=1))
 
 
-def _head(b: _Builder, w: Weights, hidden: str, pool: str, now: str, latent: str, residual: str) -> None:
+def _head(
+    b: _Builder, w: Weights, hidden: str, pool: str, now: str, latent: str, residual: str, prefix: str = ""
+) -> None:
     surprise = b.op("Log", b.op("Add", residual, b.scalar(1.0)))
     fused = b.dense(b.op("Concat", hidden, pool, now, latent, surprise, axis=-1), w, "fuse", relu=True)
-    b.op("Softmax", b.dense(fused, w, "classify"), out="probs", axis=-1)
+    b.op("Softmax", b.dense(fused, w, "classify"), out=f"{prefix}probs", axis=-1)
 
 
 def _split_state(b: _Builder, w: Weights) -> list[str]:
@@ -143,9 +153,9 @@ def state_size(w: Weights) -> int:
 def build_step(w: Weights, metadata: Mapping[str, str]) -> onnx.ModelProto:
     """One row of many hosts: x (rows, features), state (rows, S)."""
     b = _Builder()
-    scaled, known, placed = _scaled(b, w)
+    scaled, known = _scaled(b, w, "x")
     older, old, pooled, h, c = _split_state(b, w)
-    now = _embed(b, w, placed, known)
+    now = _embed(b, w, scaled, known)
     window = b.op("Concat", older, old, now, axis=1)
     flat = w["conv_w"].reshape(-1, w["conv_b"].size)  # (kernel × embed, conv)
     convolved = b.op("Relu", b.op("Gemm", window, b.constant("conv_w", flat), b.constant("conv_b", w["conv_b"])))
@@ -174,10 +184,16 @@ def build_sequence(w: Weights, metadata: Mapping[str, str]) -> onnx.ModelProto:
     process on an empty batch.
     """
     b = _Builder()
-    scaled, known, placed = _scaled(b, w)
+    # What looks at one row alone reads all rows of all hosts as one matrix, whose products onnxruntime fuses.
+    scaled, known = _scaled(b, w, b.op("Reshape", "x", b.ints(-1, w["mean"].size)))
     older, old, pooled, h, c = _split_state(b, w)
-    one = b.ints(1)
-    now = _back(b, w, _embed(b, w, *(b.op("Reshape", part, b.ints(-1, w["mean"].size)) for part in (placed, known))))
+    one, lead = b.ints(1), b.op("Shape", "x", end=2)
+
+    def by_host(flat: str, *width: int, out: str | None = None) -> str:
+        return b.op("Reshape", flat, b.op("Concat", lead, b.ints(*width), axis=0) if width else lead, out=out)
+
+    embedded = _embed(b, w, scaled, known)
+    now = by_host(embedded, w["embed_b"].size)
     window = b.op("Concat", b.op("Unsqueeze", older, one), b.op("Unsqueeze", old, one), now, axis=1)
     kernel = np.transpose(w["conv_w"], (2, 1, 0))  # ONNX: (out, in, kernel)
     planes = b.op("Transpose", window, perm=[0, 2, 1])
@@ -201,8 +217,12 @@ def build_sequence(w: Weights, metadata: Mapping[str, str]) -> onnx.ModelProto:
         hidden_size=hidden,
     )  # fmt: skip
     run = b.op("Transpose", b.op("Squeeze", steps, one), perm=[1, 0, 2])
-    latent, residual = _autoencoder(b, w, scaled, known)
-    _head(b, w, run, pool, now, latent, residual)
+    latent, residual = _autoencoder(b, w, scaled, known, "flat_")
+    flat = [b.op("Reshape", part, b.ints(-1, width)) for part, width in ((run, hidden), (pool, w["conv_b"].size))]
+    _head(b, w, *flat, embedded, latent, residual, "flat_")
+    by_host("flat_probs", w["classify_b"].size, out="probs")
+    by_host("flat_novelty", out="novelty")
+    by_host("flat_residuals", w["mean"].size, out="residuals")
     length = b.op("Unsqueeze", b.op("Cast", "length", to=TensorProto.INT64), one)
 
     def at(source: str, offset: int) -> str:
@@ -220,12 +240,6 @@ def build_sequence(w: Weights, metadata: Mapping[str, str]) -> onnx.ModelProto:
         helper.make_tensor_value_info("state", TensorProto.FLOAT, ["hosts", state_size(w)]),
     ]
     return _model(b, "pyad_sequence", inputs, ["hosts", "steps"], w, metadata)
-
-
-def _back(b: _Builder, w: Weights, flat: str) -> str:
-    """Rows (hosts × steps, embed) as (hosts, steps, embed)."""
-    lead = b.op("Shape", "x", end=2)
-    return b.op("Reshape", flat, b.op("Concat", lead, b.ints(w["embed_b"].size), axis=0))
 
 
 def save(model: onnx.ModelProto, path: Path) -> None:

@@ -25,12 +25,12 @@ class Shape:
     features: int
     classes: int
     embed: int = 48
-    conv: int = 32
-    hidden: int = 32
-    ae_hidden: int = 48
-    latent: int = 16
+    conv: int = 24
+    hidden: int = 24
+    ae_hidden: int = 32
+    latent: int = 12
     fused: int = 64
-    ramps: int = 6  # of each feature, at most
+    ramps: int = 4  # of each feature, at most
     without: str = ""
 
     @property

@@ -17,7 +17,7 @@ ALLOWED_OPS = frozenset((
     "Abs", "Add", "Cast", "Clip", "Concat", "Conv", "Div", "Exp", "Gather", "GatherND", "Gemm", "Greater", "Identity",
     "IsInf", "IsNaN", "LSTM", "Less", "Log", "MatMul", "Max", "MaxPool", "Min", "Mul", "Neg", "Pow", "ReduceMax",
     "ReduceMean", "ReduceSum", "Relu", "Reshape", "Shape", "Sigmoid", "Slice", "Softmax", "Split", "Sqrt", "Squeeze",
-    "Sub", "Tanh", "Transpose", "Unsqueeze", "Where",
+    "Sub", "Tanh", "ThresholdedRelu", "Transpose", "Unsqueeze", "Where",
 ))  # fmt: skip
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 
