@@ -29,7 +29,7 @@ def read_network(path: Path) -> Hybrid:
     w["embed_b"] = w["embed_b"] + unset.sum(axis=0)
     inverse_scale = np.nan_to_num(w["inverse_scale"])
     scaling = Scaling(w["mean"], inverse_scale, w["ramp_feature"], w["low"], w["inverse_width"])
-    conv, features = w["conv_b"].size, w["mean"].size
+    conv, features = w["conv_b"].size // KERNEL, w["mean"].size
     shape = Shape(
         features,
         w["classify_b"].size,
@@ -42,11 +42,11 @@ def read_network(path: Path) -> Hybrid:
     )
     model = Hybrid(shape, scaling)
     both = w["lstm_w"].T
-    kernel = w["conv_w"].reshape(KERNEL, shape.embed, conv)
+    kernel = w["conv_w"].reshape(shape.embed, KERNEL, conv)
     values = {
         "residual_scale": 1 / w["residual_weight"],
-        "conv.weight": kernel.transpose(2, 1, 0),
-        "conv.bias": w["conv_b"],
+        "conv.weight": kernel.transpose(2, 0, 1),
+        "conv.bias": w["conv_b"][-conv:],
         "lstm.weight_ih_l0": both[:, :conv],
         "lstm.weight_hh_l0": both[:, conv:],
         "lstm.bias_ih_l0": w["lstm_b"],

@@ -119,9 +119,20 @@ def _head(
 
 
 def _split_state(b: _Builder, w: Weights) -> list[str]:
-    embed, conv, hidden = w["embed_b"].size, w["conv_b"].size, w["lstm_wh"].shape[0]
-    sizes = b.ints(*[embed] * (KERNEL - 1), conv, hidden, hidden)
-    return b.multi("Split", ["state", sizes], ["past_2", "past_1", "pooled", "h", "c"], axis=1)
+    conv, hidden = w["conv_b"].size, w["lstm_wh"].shape[0]
+    sizes = b.ints(*[conv] * KERNEL, hidden, hidden)
+    return b.multi("Split", ["state", sizes], ["owed", "owed_later", "pooled", "h", "c"], axis=1)
+
+
+def _convolution(b: _Builder, w: Weights, now: str) -> str:
+    """(rows, 3 × conv) what each embedded row adds to the convolution of the row after next, of the next, of its own.
+
+    A host's state keeps what earlier rows still owe instead of those rows: less to keep, and one product a row.
+    """
+    conv = w["conv_b"].size
+    kernel = np.concatenate(list(w["conv_w"]), axis=1)  # (embed, 3 × conv), the oldest row's weights first
+    bias = np.concatenate([np.zeros((KERNEL - 1) * conv, np.float32), w["conv_b"]])
+    return b.op("Gemm", now, b.constant("conv_w", kernel), b.constant("conv_b", bias))
 
 
 def _model(b: _Builder, name: str, inputs: list[onnx.ValueInfoProto], lead: list[str], w: Weights,
@@ -147,18 +158,19 @@ def _model(b: _Builder, name: str, inputs: list[onnx.ValueInfoProto], lead: list
 
 def state_size(w: Weights) -> int:
     """Floats of carried state per host."""
-    return (KERNEL - 1) * w["embed_b"].size + w["conv_b"].size + 2 * w["lstm_wh"].shape[0]
+    return KERNEL * w["conv_b"].size + 2 * w["lstm_wh"].shape[0]
 
 
 def build_step(w: Weights, metadata: Mapping[str, str]) -> onnx.ModelProto:
     """One row of many hosts: x (rows, features), state (rows, S)."""
     b = _Builder()
     scaled, known = _scaled(b, w, "x")
-    older, old, pooled, h, c = _split_state(b, w)
+    owed, owed_later, pooled, h, c = _split_state(b, w)
     now = _embed(b, w, scaled, known)
-    window = b.op("Concat", older, old, now, axis=1)
-    flat = w["conv_w"].reshape(-1, w["conv_b"].size)  # (kernel × embed, conv)
-    convolved = b.op("Relu", b.op("Gemm", window, b.constant("conv_w", flat), b.constant("conv_b", w["conv_b"])))
+    thirds = [_convolution(b, w, now), b.ints(*[w["conv_b"].size] * KERNEL)]
+    after_next, following, own = b.multi("Split", thirds, ["after_next", "following", "own"], axis=1)
+    convolved = b.op("Relu", b.op("Add", own, owed))
+    owed_next = b.op("Add", following, owed_later)
     pool = b.op("Max", convolved, pooled)
     both = np.concatenate([w["lstm_wx"], w["lstm_wh"]])
     gates = b.op("Gemm", b.op("Concat", pool, h, axis=1), b.constant("lstm_w", both), b.constant("lstm_b", w["lstm_b"]))
@@ -169,7 +181,7 @@ def build_step(w: Weights, metadata: Mapping[str, str]) -> onnx.ModelProto:
     h_next = b.op("Mul", b.op("Sigmoid", o), b.op("Tanh", c_next))
     latent, residual = _autoencoder(b, w, scaled, known)
     _head(b, w, h_next, pool, now, latent, residual)
-    b.op("Concat", old, now, convolved, h_next, c_next, out="next_state", axis=1)
+    b.op("Concat", owed_next, after_next, convolved, h_next, c_next, out="next_state", axis=1)
     inputs = [
         helper.make_tensor_value_info("x", TensorProto.FLOAT, ["rows", w["mean"].size]),
         helper.make_tensor_value_info("state", TensorProto.FLOAT, ["rows", state_size(w)]),
@@ -186,22 +198,26 @@ def build_sequence(w: Weights, metadata: Mapping[str, str]) -> onnx.ModelProto:
     b = _Builder()
     # What looks at one row alone reads all rows of all hosts as one matrix, whose products onnxruntime fuses.
     scaled, known = _scaled(b, w, b.op("Reshape", "x", b.ints(-1, w["mean"].size)))
-    older, old, pooled, h, c = _split_state(b, w)
-    one, lead = b.ints(1), b.op("Shape", "x", end=2)
+    owed, owed_later, pooled, h, c = _split_state(b, w)
+    one, lead, conv = b.ints(1), b.op("Shape", "x", end=2), w["conv_b"].size
 
     def by_host(flat: str, *width: int, out: str | None = None) -> str:
         return b.op("Reshape", flat, b.op("Concat", lead, b.ints(*width), axis=0) if width else lead, out=out)
 
+    def until(part: str, end: int) -> str:
+        return b.op("Slice", part, b.ints(0), b.ints(end), one)
+
     embedded = _embed(b, w, scaled, known)
-    now = by_host(embedded, w["embed_b"].size)
-    window = b.op("Concat", b.op("Unsqueeze", older, one), b.op("Unsqueeze", old, one), now, axis=1)
-    kernel = np.transpose(w["conv_w"], (2, 1, 0))  # ONNX: (out, in, kernel)
-    planes = b.op("Transpose", window, perm=[0, 2, 1])
-    conv = b.op("Conv", planes, b.constant("conv_w", kernel), b.constant("conv_b", w["conv_b"]))
-    convolved = b.op("Transpose", b.op("Relu", conv), perm=[0, 2, 1])
+    thirds = [by_host(_convolution(b, w, embedded), KERNEL * conv), b.ints(*[conv] * KERNEL)]
+    after_next, following, own = b.multi("Split", thirds, ["after_next", "following", "own"], axis=2)
+    # Place t: what rows before t add to the convolution of row t; the last is for the row after all of these.
+    later = b.op("Unsqueeze", owed_later, one)
+    by_older = b.op("Concat", b.op("Sub", later, later), later, after_next, axis=1)
+    by_earlier = b.op("Add", b.op("Concat", b.op("Unsqueeze", owed, one), following, axis=1), until(by_older, -1))
+    convolved = b.op("Relu", b.op("Add", own, until(by_earlier, -1)))
     earlier = b.op("Concat", b.op("Unsqueeze", pooled, one), convolved, axis=1)
     last = b.constant("i_max", np.array([np.iinfo(np.int64).max], dtype=np.int64))
-    pool = b.op("Max", b.op("Slice", earlier, b.ints(0), b.ints(-1), one), b.op("Slice", earlier, one, last, one))
+    pool = b.op("Max", until(earlier, -1), b.op("Slice", earlier, one, last, one))
     hidden = w["lstm_wh"].shape[0]
     # torch's gates are i, f, g, o; ONNX wants i, o, f, c and two biases.
     order = np.concatenate([np.arange(hidden) + k * hidden for k in (0, 3, 1, 2)])
@@ -218,7 +234,7 @@ def build_sequence(w: Weights, metadata: Mapping[str, str]) -> onnx.ModelProto:
     )  # fmt: skip
     run = b.op("Transpose", b.op("Squeeze", steps, one), perm=[1, 0, 2])
     latent, residual = _autoencoder(b, w, scaled, known, "flat_")
-    flat = [b.op("Reshape", part, b.ints(-1, width)) for part, width in ((run, hidden), (pool, w["conv_b"].size))]
+    flat = [b.op("Reshape", part, b.ints(-1, width)) for part, width in ((run, hidden), (pool, conv))]
     _head(b, w, *flat, embedded, latent, residual, "flat_")
     by_host("flat_probs", w["classify_b"].size, out="probs")
     by_host("flat_novelty", out="novelty")
@@ -231,7 +247,8 @@ def build_sequence(w: Weights, metadata: Mapping[str, str]) -> onnx.ModelProto:
 
     b.op(
         "Concat",
-        at(window, 0), at(window, 1), at(earlier, 0), b.op("Squeeze", h_next, zero), b.op("Squeeze", c_next, zero),
+        at(by_earlier, 0), at(by_older, 1), at(earlier, 0),
+        b.op("Squeeze", h_next, zero), b.op("Squeeze", c_next, zero),
         out="next_state", axis=1,
     )  # fmt: skip
     inputs = [

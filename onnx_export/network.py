@@ -25,17 +25,20 @@ class Shape:
     features: int
     classes: int
     embed: int = 48
-    conv: int = 24
-    hidden: int = 24
-    ae_hidden: int = 32
-    latent: int = 12
+    conv: int = 32
+    hidden: int = 32
+    ae_hidden: int = 48
+    latent: int = 16
     fused: int = 64
-    ramps: int = 4  # of each feature, at most
+    ramps: int = 6  # of each feature, at most
     without: str = ""
 
     @property
     def state(self) -> int:
-        """Floats of carried state per host: two embedded rows, one convolution output, LSTM h and c."""
+        """Floats of carried state per host: two embedded rows, one convolution output, LSTM h and c.
+
+        The exported graphs carry what the two rows add to the convolution instead (`graph.state_size`).
+        """
         return (KERNEL - 1) * self.embed + self.conv + 2 * self.hidden
 
 

@@ -20,14 +20,14 @@ def _sigmoid(x: Array) -> Array:
 
 def step(w: Mapping[str, NDArray[Any]], x: Array, state: Array) -> tuple[Array, Array, Array, Array]:
     """One row of each of N hosts: x (N, features), state (N, S) → (probs, novelty, residuals, next state)."""
-    embed, conv, hidden = w["embed_b"].size, w["conv_b"].size, w["lstm_wh"].shape[0]
+    conv, hidden = w["conv_b"].size, w["lstm_wh"].shape[0]
     known = (~np.isnan(x)) & (w["inverse_scale"] > 0)
     scaled = np.clip((np.nan_to_num(x) - w["mean"]) * w["inverse_scale"], -CLIP, CLIP) * known
-    older, old, pooled, h, c = np.split(state, np.cumsum([embed, embed, conv, hidden]), axis=1)
+    owed, owed_later, pooled, h, c = np.split(state, np.cumsum([conv, conv, conv, hidden]), axis=1)
     feature = w["ramp_feature"]
     ramps = np.clip((scaled[:, feature] - w["low"]) * w["inverse_width"], 0, 1) * known[:, feature]
     now = np.maximum(np.concatenate([ramps, known], axis=1) @ w["embed_w"] + w["embed_b"], 0)
-    convolved = np.maximum(older @ w["conv_w"][0] + old @ w["conv_w"][1] + now @ w["conv_w"][2] + w["conv_b"], 0)
+    convolved = np.maximum(now @ w["conv_w"][2] + w["conv_b"] + owed, 0)
     pool = np.maximum(convolved, pooled)
     i, f, g, o = np.split(pool @ w["lstm_wx"] + h @ w["lstm_wh"] + w["lstm_b"], 4, axis=1)
     c = _sigmoid(f) * c + _sigmoid(i) * np.tanh(g)
@@ -41,4 +41,9 @@ def step(w: Mapping[str, NDArray[Any]], x: Array, state: Array) -> tuple[Array, 
     logits = fused @ w["classify_w"] + w["classify_b"]
     exp = np.exp(logits - logits.max(axis=1, keepdims=True))
     probs = exp / exp.sum(axis=1, keepdims=True)
-    return probs, novelty, residual, np.concatenate([old, now, convolved, h, c], axis=1)
+    return (
+        probs,
+        novelty,
+        residual,
+        np.concatenate([now @ w["conv_w"][1] + owed_later, now @ w["conv_w"][0], convolved, h, c], axis=1),
+    )

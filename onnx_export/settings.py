@@ -33,7 +33,7 @@ class Settings:
     patience: int = 15  # epochs without a better validation score before training ends
     chunk: int = 64  # steps of truncated backpropagation; the state is carried on, without gradient
     batch_rows: int = 1024
-    learning_rate: float = 5e-3
+    learning_rate: float = 3e-3
     weight_decay: float = 1e-3
     balance: float = 0.5  # classes weigh by the inverse of their frequency to this power
     focal_gamma: float = 1.0

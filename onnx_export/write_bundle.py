@@ -104,7 +104,7 @@ def manifest(
         "features": list(FEATURES),
         "feature_hash": FEATURE_HASH,
         "classes": list(CLASSES),
-        "state_size": model.shape.state,
+        "state_size": graph.state_size(weights(model)),
         "graphs": {k: dict(v) for k, v in graphs.items()},
         "thresholds": point.thresholds,
         "min_conns": dict(MIN_CONNS),
