@@ -212,7 +212,8 @@ def build_sequence(w: Weights, metadata: Mapping[str, str]) -> onnx.ModelProto:
     after_next, following, own = b.multi("Split", thirds, ["after_next", "following", "own"], axis=2)
     # Place t: what rows before t add to the convolution of row t; the last is for the row after all of these.
     later = b.op("Unsqueeze", owed_later, one)
-    by_older = b.op("Concat", b.op("Sub", later, later), later, after_next, axis=1)
+    nothing = b.op("Sub", later, later)  # what `owed` has in it already
+    by_older = b.op("Concat", nothing, later, after_next, axis=1)
     by_earlier = b.op("Add", b.op("Concat", b.op("Unsqueeze", owed, one), following, axis=1), until(by_older, -1))
     convolved = b.op("Relu", b.op("Add", own, until(by_earlier, -1)))
     earlier = b.op("Concat", b.op("Unsqueeze", pooled, one), convolved, axis=1)

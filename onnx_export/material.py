@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -37,10 +37,12 @@ class Material:
         self.x = np.concatenate([c.x for c in captures])
         self.chunks: list[Chunk] = []
         self.depths: list[list[Chunk]] = []
+        self._streams: list[tuple[int, int]] = []
         base = 0
         for capture in captures:
             for rows in stream_rows(capture.stream):
                 first, pieces = len(self.chunks), -(-len(rows) // chunk)
+                self._streams.append((first, first + pieces))
                 for depth in range(pieces):
                     following = first + depth + 1 if depth + 1 < pieces else -1
                     piece = rows[depth * chunk : (depth + 1) * chunk] + base
@@ -55,9 +57,22 @@ class Material:
         ends = (c for c in self.chunks if c.following < 0 and not c.first)
         return np.array([c.number for c in ends if (label[c.rows] <= 0).all()], dtype=np.int64)
 
-    def labelled(self, label: NDArray[np.int64]) -> list[Chunk]:
-        """The chunks in which `label` (rows,) names any row."""
-        return [c for c in self.chunks if (label[c.rows] >= 0).any()]
+    def mixed(self, share: float, rng: np.random.Generator) -> list[Chunk]:
+        """The chunks, with the rows of a `share` of all streams in random order."""
+        found: list[Chunk] = []
+        for first, end in self._streams:
+            chunks = self.chunks[first:end]
+            if rng.random() < share:
+                rows = rng.permutation(np.concatenate([c.rows for c in chunks]))
+                cuts = np.cumsum([len(c.rows) for c in chunks])[:-1]
+                chunks = [replace(c, rows=r) for c, r in zip(chunks, np.split(rows, cuts), strict=True)]
+            found += chunks
+        return found
+
+
+def labelled(chunks: Sequence[Chunk], label: NDArray[np.int64]) -> list[Chunk]:
+    """Those in which `label` (rows,) names any row."""
+    return [c for c in chunks if (label[c.rows] >= 0).any()]
 
 
 def batches(chunks: Sequence[Chunk], batch_rows: int, rng: np.random.Generator | None) -> Iterator[list[Chunk]]:

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from onnx_export.data import Capture, capped, labels_of
-from onnx_export.material import Material, batches, gather
+from onnx_export.material import Material, batches, gather, labelled
 from onnx_export.metrics import Scored, validation_value
 from onnx_export.network import Hybrid, Shape, merge
 from onnx_export.scaling import class_weights, scaling
@@ -156,7 +156,8 @@ def _epoch(
     where = device()
     weight = torch.as_tensor(class_weights(label, settings.balance), dtype=torch.float32, device=where)
     total = rows = 0.0
-    for batch in batches(material.labelled(label), settings.batch_rows, rng):
+    chunks = material.mixed(settings.mixed_share, rng) if settings.mixed_share else material.chunks
+    for batch in batches(labelled(chunks, label), settings.batch_rows, rng):
         x, index, lengths = gather(material, batch)
         own = torch.as_tensor([c.number for c in batch], device=where)
         following = torch.as_tensor([c.following for c in batch], device=where)
@@ -171,12 +172,12 @@ def _epoch(
         logits, _, after = model(noisy, known, lengths, begin * kept)
         states[following[following >= 0]] = after.detach()[following >= 0]
         at = index[(index >= 0) & (label[index] >= 0)]
-        labelled = torch.as_tensor((index >= 0) & (label[index] >= 0), device=where)
+        named = torch.as_tensor((index >= 0) & (label[index] >= 0), device=where)
         targets = torch.as_tensor(label[at], device=where)
-        loss = _loss(logits[labelled], targets, weight, settings)
+        loss = _loss(logits[named], targets, weight, settings)
         if soft is not None:
             told = torch.as_tensor(soft[at], device=where)
-            loss = (1 - settings.distil) * loss + settings.distil * _distilled(logits[labelled], told, weight[targets])
+            loss = (1 - settings.distil) * loss + settings.distil * _distilled(logits[named], told, weight[targets])
         optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)

@@ -10,6 +10,7 @@ torch = pytest.importorskip("torch", reason="needs the train extra: make test-tr
 
 from onnx_export import calibration, graph, label, write_bundle  # noqa: E402
 from onnx_export.data import Capture, Split, capped  # noqa: E402
+from onnx_export.material import Material  # noqa: E402
 from onnx_export.metrics import Scored, operating_recall  # noqa: E402
 from onnx_export.network import Hybrid, Shape, merge, weights  # noqa: E402
 from onnx_export.scaling import scaling  # noqa: E402
@@ -62,6 +63,20 @@ def test_it_learns_what_is_learnable_and_nothing_from_shuffled_labels():
     assert _recall(shuffled=True) < 0.15
 
 
+def test_mixed_streams_keep_their_rows_and_the_lengths_of_their_chunks():
+    material = Material(_captures(300, 1, False), 16)
+    whole = [np.concatenate([c.rows for c in material.chunks[a:b]]) for a, b in material._streams]
+    mixed = material.mixed(0.5, np.random.default_rng(1))
+    assert [(len(c.rows), c.number, c.following) for c in mixed] == [
+        (len(c.rows), c.number, c.following) for c in material.chunks
+    ]
+    after = [np.concatenate([c.rows for c in mixed[a:b]]) for a, b in material._streams]
+    assert all(sorted(a) == sorted(b) for a, b in zip(after, whole, strict=True))
+    same = [np.array_equal(a, b) for a, b in zip(after, whole, strict=True) if len(a) > 5]
+    assert any(same)
+    assert not all(same)
+
+
 def test_the_merged_network_says_the_mean_of_its_members():
     torch.manual_seed(5)
     members = [_fresh().eval() for _ in range(3)]
@@ -73,6 +88,13 @@ def test_the_merged_network_says_the_mean_of_its_members():
         runs = [m(*m.scale(x), lengths, torch.zeros(4, m.shape.state))[0] for m in members]
         logits, _, _ = merged(*merged.scale(x), lengths, torch.zeros(4, merged.shape.state))
     assert logits.numpy() == pytest.approx(torch.stack(runs).mean(dim=0).numpy(), abs=1e-5)
+
+
+def _owed(w, state):
+    """The network's state as graphs carry it: what the last two rows add to the convolution, instead of the rows."""
+    embed = w["embed_b"].size
+    older, old, rest = np.split(state, [embed, 2 * embed], axis=1)
+    return np.concatenate([older @ w["conv_w"][0] + old @ w["conv_w"][1], old @ w["conv_w"][0], rest], axis=1)
 
 
 def test_exported_graphs_equal_pytorch():
@@ -93,12 +115,12 @@ def test_exported_graphs_equal_pytorch():
     w = weights(model)
     sequence = ort.InferenceSession(graph.build_sequence(w, {}).SerializeToString())
     step = ort.InferenceSession(graph.build_step(w, {}).SerializeToString())
-    probs, _, residuals, next_state = sequence.run(None, {"x": x, "length": lengths, "state": state})
+    probs, _, residuals, next_state = sequence.run(None, {"x": x, "length": lengths, "state": _owed(w, state)})
     for i, n in enumerate(lengths):
         assert probs[i, :n] == pytest.approx(expected[i, :n], abs=1e-5)
         assert residuals[i, :n] == pytest.approx(residual.numpy()[i, :n], abs=1e-5, rel=1e-4)
-    assert next_state == pytest.approx(following.numpy(), abs=1e-5)
-    carried = state
+    assert next_state == pytest.approx(_owed(w, following.numpy()), abs=1e-5)
+    carried = _owed(w, state)
     for t in range(40):
         active = np.flatnonzero(lengths > t)
         out = step.run(None, {"x": x[active, t], "state": carried[active]})
