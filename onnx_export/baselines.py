@@ -17,7 +17,7 @@ from pyad.verdict import CLASSES
 Floats = NDArray[np.float32]
 Scorer = Callable[[Floats], Floats]
 _EPOCHS = 5  # epochs of the hybrid whose rows a baseline gets at once
-_HST_TREES, _HST_DEPTH, _HST_ROWS, _HST_LEAST = 25, 12, 4096, 0.01
+_HST_TREES, _HST_DEPTH, _HST_ROWS, _HST_LEAST = 25, 15, 4000, 25
 _LIGHTGBM_ROUNDS, _LIGHTGBM_STEP, _LIGHTGBM_PATIENCE = 300, 20, 80
 
 
@@ -147,8 +147,8 @@ def _one_rule(rows: Table, _: Sequence[Capture], settings: Settings) -> Baseline
     return Baseline(lambda x: _whole(rule.predict_proba(np.nan_to_num(x[:, [feature]], nan=-1e6)), rule.classes_), [])
 
 
+# The next two learn from benign rows alone and know no classes.
 def _isolation_forest(rows: Table, _: Sequence[Capture], settings: Settings) -> Baseline:
-    # Benign rows alone, no classes, as below.
     from sklearn.ensemble import IsolationForest
 
     scale = _standard(rows)
@@ -159,13 +159,14 @@ def _isolation_forest(rows: Table, _: Sequence[Capture], settings: Settings) -> 
 
 def _half_space_trees(rows: Table, _: Sequence[Capture], settings: Settings) -> Baseline:
     # Trees of random half-spaces, whose nodes know how many ordinary rows they hold: mass × 2^depth where a row ends
-    # says how crowded its surroundings are (Tan, Ting and Liu, IJCAI 2011). Their reference window is a sample of
-    # benign training rows and stays what it is: one that went on would learn a long attack.
+    # says how crowded its surroundings are (Tan, Ting and Liu, IJCAI 2011; trees, depth and least mass are theirs).
+    # Theirs count the last 250 rows of a stream and go on; these count a sample of benign training rows, sixteen times
+    # as many, and stay as they are: trees that went on would learn a long attack.
     rng = np.random.default_rng(settings.seed)
     scale = _standard(rows)
-    benign = scale(rows.x[rows.y == 0])
-    trees = [_HalfSpaceTree.grow(rng.permutation(benign)[:_HST_ROWS], rng) for _ in range(_HST_TREES)]
-    most = np.log1p(_HST_ROWS * 2.0**_HST_DEPTH)
+    sample = rng.permutation(scale(rows.x[rows.y == 0]))[:_HST_ROWS]
+    trees = [_HalfSpaceTree.grow(sample, rng) for _ in range(_HST_TREES)]
+    most = np.log1p(len(sample) * 2.0**_HST_DEPTH)
 
     def odd(x: Floats) -> Floats:
         scaled = scale(x)
@@ -187,7 +188,7 @@ class _HalfSpaceTree:
         # The space of a tree is wider than the data and lies askew, so that trees cut in different places.
         middle = rng.uniform(x.min(axis=0), x.max(axis=0))
         reach = 2 * np.maximum(middle - x.min(axis=0), x.max(axis=0) - middle)
-        low, high = np.tile(middle - reach, (1, 1)), np.tile(middle + reach, (1, 1))
+        low, high = (middle - reach)[None], (middle + reach)[None]
         features, borders = [], []
         for _ in range(_HST_DEPTH):
             f = rng.integers(0, x.shape[1], len(low))
@@ -205,7 +206,7 @@ class _HalfSpaceTree:
         found = np.full(len(x), -1.0)
         for depth, node in enumerate(self._path(x)):
             mass = self.mass[node]
-            ends = (found < 0) & ((mass <= _HST_LEAST * _HST_ROWS) | (depth == _HST_DEPTH))
+            ends = (found < 0) & ((mass <= _HST_LEAST) | (depth == _HST_DEPTH))
             found[ends] = mass[ends] * 2.0**depth
         return found
 

@@ -44,7 +44,9 @@ def measure_bundle(path: Path, split: Split) -> dict[str, Any]:
     rate, within = float(budget.get("false_positive_rate", 0.0)), budget.get("within") == WITHIN
     point = OperatingPoint(rate, dict(bundle.thresholds), dict(bundle.novelty), within, {}, 0.0)
     about = {"name": f"bundle-{bundle.label}", "model": f"bundle {bundle.label}", "data": "as its card says"}
-    result = measured(about, Fitted(lambda captures: score(bundle, captures), []), split, point, bundle.min_conns, True)
+    result = measured(
+        about, Fitted(lambda captures: score(bundle, captures), []), split, point, bundle.min_conns, disturbed=True
+    )
     with suppress(ValueError):  # the network of an older trainer cannot be rebuilt
         result["agreement"] = agreement(path, bundle, [*split.validation, *split.test])
     return result

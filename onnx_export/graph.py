@@ -19,6 +19,7 @@ OPSET = 18
 IR_VERSION = 8  # read by onnxruntime 1.17 and newer
 # Scaled inputs are clipped here: one wild value must not drown the rest.
 CLIP = 8.0
+LEAST = float(np.finfo(np.float32).min)  # a scaled input that is not above this is unset, as NaN is
 KERNEL = 3  # rows the convolution reads
 
 Weights = Mapping[str, NDArray[Any]]
@@ -66,9 +67,8 @@ def _scaled(b: _Builder, w: Weights, x: str) -> tuple[str, str]:
     # hardly ever saw is unset whatever it says. Comparisons with NaN are false, which takes less time than to choose.
     scale = np.where(w["inverse_scale"] > 0, w["inverse_scale"], np.float32(np.nan))
     wide = b.op("Mul", b.op("Sub", x, b.constant("mean", w["mean"])), b.constant("inverse_scale", scale))
-    least = float(np.finfo(np.float32).min)
-    known = b.op("Cast", b.op("Greater", wide, b.scalar(least)), to=TensorProto.FLOAT)
-    return b.op("Clip", b.op("ThresholdedRelu", wide, alpha=least), b.scalar(-CLIP), b.scalar(CLIP)), known
+    known = b.op("Cast", b.op("Greater", wide, b.scalar(LEAST)), to=TensorProto.FLOAT)
+    return b.op("Clip", b.op("ThresholdedRelu", wide, alpha=LEAST), b.scalar(-CLIP), b.scalar(CLIP)), known
 
 
 def _autoencoder(b: _Builder, w: Weights, scaled: str, known: str, prefix: str = "") -> tuple[str, str]:
@@ -124,15 +124,17 @@ def _split_state(b: _Builder, w: Weights) -> list[str]:
     return b.multi("Split", ["state", sizes], ["owed", "owed_later", "pooled", "h", "c"], axis=1)
 
 
-def _convolution(b: _Builder, w: Weights, now: str) -> str:
-    """(rows, 3 × conv) what each embedded row adds to the convolution of the row after next, of the next, of its own.
+def _convolution(b: _Builder, w: Weights, now: str) -> list[str]:
+    """What each embedded row adds to the convolution of the second row after it, of the next and of its own.
 
-    A host's state keeps what earlier rows still owe instead of those rows: less to keep, and one product a row.
+    A host's state keeps the sums that earlier rows owe to later ones instead of those rows: less to keep, and one
+    product a row.
     """
     conv = w["conv_b"].size
     kernel = np.concatenate(list(w["conv_w"]), axis=1)  # (embed, 3 × conv), the oldest row's weights first
     bias = np.concatenate([np.zeros((KERNEL - 1) * conv, np.float32), w["conv_b"]])
-    return b.op("Gemm", now, b.constant("conv_w", kernel), b.constant("conv_b", bias))
+    sums = b.op("Gemm", now, b.constant("conv_w", kernel), b.constant("conv_b", bias))
+    return b.multi("Split", [sums, b.ints(*[conv] * KERNEL)], ["to_second", "to_next", "own"], axis=1)
 
 
 def _model(b: _Builder, name: str, inputs: list[onnx.ValueInfoProto], lead: list[str], w: Weights,
@@ -167,10 +169,9 @@ def build_step(w: Weights, metadata: Mapping[str, str]) -> onnx.ModelProto:
     scaled, known = _scaled(b, w, "x")
     owed, owed_later, pooled, h, c = _split_state(b, w)
     now = _embed(b, w, scaled, known)
-    thirds = [_convolution(b, w, now), b.ints(*[w["conv_b"].size] * KERNEL)]
-    after_next, following, own = b.multi("Split", thirds, ["after_next", "following", "own"], axis=1)
+    to_second, to_next, own = _convolution(b, w, now)
     convolved = b.op("Relu", b.op("Add", own, owed))
-    owed_next = b.op("Add", following, owed_later)
+    owed_next = b.op("Add", to_next, owed_later)
     pool = b.op("Max", convolved, pooled)
     both = np.concatenate([w["lstm_wx"], w["lstm_wh"]])
     gates = b.op("Gemm", b.op("Concat", pool, h, axis=1), b.constant("lstm_w", both), b.constant("lstm_b", w["lstm_b"]))
@@ -181,7 +182,7 @@ def build_step(w: Weights, metadata: Mapping[str, str]) -> onnx.ModelProto:
     h_next = b.op("Mul", b.op("Sigmoid", o), b.op("Tanh", c_next))
     latent, residual = _autoencoder(b, w, scaled, known)
     _head(b, w, h_next, pool, now, latent, residual)
-    b.op("Concat", owed_next, after_next, convolved, h_next, c_next, out="next_state", axis=1)
+    b.op("Concat", owed_next, to_second, convolved, h_next, c_next, out="next_state", axis=1)
     inputs = [
         helper.make_tensor_value_info("x", TensorProto.FLOAT, ["rows", w["mean"].size]),
         helper.make_tensor_value_info("state", TensorProto.FLOAT, ["rows", state_size(w)]),
@@ -208,13 +209,12 @@ def build_sequence(w: Weights, metadata: Mapping[str, str]) -> onnx.ModelProto:
         return b.op("Slice", part, b.ints(0), b.ints(end), one)
 
     embedded = _embed(b, w, scaled, known)
-    thirds = [by_host(_convolution(b, w, embedded), KERNEL * conv), b.ints(*[conv] * KERNEL)]
-    after_next, following, own = b.multi("Split", thirds, ["after_next", "following", "own"], axis=2)
+    to_second, to_next, own = (by_host(part, conv) for part in _convolution(b, w, embedded))
     # Place t: what rows before t add to the convolution of row t; the last is for the row after all of these.
     later = b.op("Unsqueeze", owed_later, one)
     nothing = b.op("Sub", later, later)  # what `owed` has in it already
-    by_older = b.op("Concat", nothing, later, after_next, axis=1)
-    by_earlier = b.op("Add", b.op("Concat", b.op("Unsqueeze", owed, one), following, axis=1), until(by_older, -1))
+    by_older = b.op("Concat", nothing, later, to_second, axis=1)
+    by_earlier = b.op("Add", b.op("Concat", b.op("Unsqueeze", owed, one), to_next, axis=1), until(by_older, -1))
     convolved = b.op("Relu", b.op("Add", own, until(by_earlier, -1)))
     earlier = b.op("Concat", b.op("Unsqueeze", pooled, one), convolved, axis=1)
     last = b.constant("i_max", np.array([np.iinfo(np.int64).max], dtype=np.int64))

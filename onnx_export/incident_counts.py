@@ -38,7 +38,7 @@ class Attack:
 class Outcome:
     """What one capture gave. false: new incidents told because of a benign row, by class of the notice.
 
-    worst_hour: the most of them that came within an hour.
+    worst_hour: the most of them whose connections began within an hour.
     """
 
     device_days: float = 0.0
@@ -95,7 +95,7 @@ def outcome(
     )  # fmt: skip
     found = _Watch(capture)
     Pipeline(detector).run([rows], found.sink)
-    return Outcome(device_days(capture), found.false, found.attacks(), found.worst_hour())
+    return Outcome(device_days(capture), found.false, found.attacks(), most_within(found.began, _HOUR_S))
 
 
 class _Watch:
@@ -104,7 +104,7 @@ class _Watch:
     def __init__(self, capture: Capture) -> None:
         assert capture.rows is not None
         self.false: Counter[str] = Counter()
-        self._told: list[float] = []  # when the false ones were
+        self.began: list[float] = []  # when the connections were that false ones were told of
         self._capture = capture
         self._at = 0
         self._label: dict[Key, int] = dict(zip(_keys(capture.rows), capture.label.tolist(), strict=True))
@@ -115,17 +115,13 @@ class _Watch:
         for notice in batch.notices:
             if notice.state == "new" and self._label.get((notice.uid, notice.ts), -1) == 0:
                 self.false[notice.sub.split(" class=")[1].split()[0]] += 1
-                self._told.append(notice.ts)
+                self.began.append(notice.ts)
         for i, why_not in enumerate(batch.suppressed_by):
             at = self._at + i
             label = int(self._capture.label[at])
             if label > 0 and batch.verdicts.decision[i] and why_not not in _NOT_TOLD:
                 self._first.setdefault((label, self._capture.detail[at]), at)
         self._at += len(batch.rows)
-
-    def worst_hour(self) -> int:
-        told = np.sort(self._told)
-        return int((np.searchsorted(told, told + _HOUR_S) - np.arange(len(told))).max(initial=0))
 
     def attacks(self) -> list[Attack]:
         capture, found = self._capture, []
@@ -140,6 +136,12 @@ class _Watch:
             conns = int((at <= told).sum())
             found.append(Attack(CLASSES[label], what, len(at), round(float(self._end[told]) - begin, 1), conns))
         return found
+
+
+def most_within(times: Sequence[float], span: float) -> int:
+    """The most of `times` that any half-open stretch of `span` holds."""
+    s = np.sort(times)
+    return int((np.searchsorted(s, s + span) - np.arange(len(s))).max(initial=0))
 
 
 def _keys(rows: Rows) -> list[Key]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -11,6 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from onnx_export.data import Capture, stream_rows
+
+_REGION_CHUNKS = 8  # what an epoch labels of a flood is a run of its rows, and stays one when they are shuffled
 
 
 @dataclass(frozen=True)
@@ -35,44 +38,49 @@ class Material:
 
     def __init__(self, captures: Sequence[Capture], chunk: int) -> None:
         self.x = np.concatenate([c.x for c in captures])
+        self._chunk = chunk
+        starts = np.cumsum([0, *(len(c.x) for c in captures)])
+        self._lay([rows + at for c, at in zip(captures, starts, strict=False) for rows in stream_rows(c.stream)])
+
+    def _lay(self, streams: list[NDArray[np.int64]]) -> None:
+        self._streams = streams
         self.chunks: list[Chunk] = []
         self.depths: list[list[Chunk]] = []
-        self._streams: list[tuple[int, int]] = []
-        base = 0
-        for capture in captures:
-            for rows in stream_rows(capture.stream):
-                first, pieces = len(self.chunks), -(-len(rows) // chunk)
-                self._streams.append((first, first + pieces))
-                for depth in range(pieces):
-                    following = first + depth + 1 if depth + 1 < pieces else -1
-                    piece = rows[depth * chunk : (depth + 1) * chunk] + base
-                    self.chunks.append(Chunk(piece, first + depth, following, depth == 0))
-                    if len(self.depths) <= depth:
-                        self.depths.append([])
-                    self.depths[depth].append(self.chunks[-1])
-            base += len(capture.x)
+        for rows in streams:
+            first, pieces = len(self.chunks), -(-len(rows) // self._chunk)
+            for depth in range(pieces):
+                following = first + depth + 1 if depth + 1 < pieces else -1
+                piece = rows[depth * self._chunk : (depth + 1) * self._chunk]
+                self.chunks.append(Chunk(piece, first + depth, following, depth == 0))
+                if len(self.depths) <= depth:
+                    self.depths.append([])
+                self.depths[depth].append(self.chunks[-1])
 
-    def pasts(self, label: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Numbers of the last chunks, without an attack in them, of long streams: the state before one is a past."""
-        ends = (c for c in self.chunks if c.following < 0 and not c.first)
-        return np.array([c.number for c in ends if (label[c.rows] <= 0).all()], dtype=np.int64)
+    def shuffled(self, share: float, rng: np.random.Generator) -> Material:
+        """The same with the rows of a `share` of all streams in random order; in long ones rows stay in their region.
 
-    def mixed(self, share: float, rng: np.random.Generator) -> list[Chunk]:
-        """The chunks, with the rows of a `share` of all streams in random order."""
-        found: list[Chunk] = []
-        for first, end in self._streams:
-            chunks = self.chunks[first:end]
-            if rng.random() < share:
-                rows = rng.permutation(np.concatenate([c.rows for c in chunks]))
-                cuts = np.cumsum([len(c.rows) for c in chunks])[:-1]
-                chunks = [replace(c, rows=r) for c, r in zip(chunks, np.split(rows, cuts), strict=True)]
-            found += chunks
+        Chunks have the numbers and lengths that they had.
+        """
+        found = copy.copy(self)
+        region = self._chunk * _REGION_CHUNKS
+        found._lay([
+            np.concatenate([rng.permutation(rows[at : at + region]) for at in range(0, len(rows), region)])
+            if rng.random() < share else rows
+            for rows in self._streams
+        ])  # fmt: skip
         return found
 
+    def pasts(self, label: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Numbers of the last chunks of long streams without an attack: the state before one is a past."""
+        ends = np.cumsum([-(-len(rows) // self._chunk) for rows in self._streams]) - 1
+        whole = zip(ends.tolist(), self._streams, strict=True)
+        return np.array(
+            [n for n, rows in whole if len(rows) > self._chunk and (label[rows] <= 0).all()], dtype=np.int64
+        )
 
-def labelled(chunks: Sequence[Chunk], label: NDArray[np.int64]) -> list[Chunk]:
-    """Those in which `label` (rows,) names any row."""
-    return [c for c in chunks if (label[c.rows] >= 0).any()]
+    def labelled(self, label: NDArray[np.int64]) -> list[Chunk]:
+        """The chunks in which `label` (rows,) names any row."""
+        return [c for c in self.chunks if (label[c.rows] >= 0).any()]
 
 
 def batches(chunks: Sequence[Chunk], batch_rows: int, rng: np.random.Generator | None) -> Iterator[list[Chunk]]:

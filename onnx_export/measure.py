@@ -131,16 +131,12 @@ def novelty(label: NDArray[np.int64], score: NDArray[np.float32], alarm: NDArray
 
 
 def p_values(score: NDArray[np.float32], point: OperatingPoint) -> dict[str, Any]:
-    """Whether novelty p-values of benign rows are shares: how far they are from uniform, and how many are this small.
-
-    distance: Kolmogorov and Smirnov's, the largest between their distribution and the uniform one.
-    """
+    """Whether novelty p-values of benign rows are shares: how far they are from uniform, and how many are this small."""
     if not score.any():
         return {}
-    p = np.sort(point.policy().novelty_p(score, None))
-    steps = np.arange(len(p) + 1) / len(p)
-    distance = max(np.max(steps[1:] - p), np.max(p - steps[:-1]))
-    return {"rows": len(p), "distance": float(distance), "under": {f"{r:g}": float((p < r).mean()) for r in P_VALUES}}
+    p = point.policy().novelty_p(score, None)
+    under = {f"{r:g}": float((p < r).mean()) for r in P_VALUES}
+    return {"rows": len(p), "distance": metrics.distance_from_uniform(p), "under": under}
 
 
 def _rank(score: NDArray[np.float32], label: NDArray[np.int64]) -> NDArray[np.float64]:

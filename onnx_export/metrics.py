@@ -81,6 +81,13 @@ def auroc(negative: NDArray[np.floating], positive: NDArray[np.floating]) -> flo
     return float((below + upto).mean() / (2 * len(s)))
 
 
+def distance_from_uniform(p: NDArray[np.floating]) -> float:
+    """The largest distance of the distribution of `p` from the uniform one in [0, 1] (Kolmogorov and Smirnov's)."""
+    s = np.sort(p)
+    steps = np.arange(len(s) + 1) / len(s)
+    return float(max(np.max(steps[1:] - s), np.max(s - steps[:-1])))
+
+
 def precision_recall(
     score: NDArray[np.floating], truth: NDArray[np.bool_], points: int = 60
 ) -> tuple[float, list[tuple[float, float]]]:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from onnx_export.graph import CLIP, KERNEL
+from onnx_export.graph import CLIP, KERNEL, LEAST
 
 
 @dataclass(frozen=True)
@@ -100,9 +100,9 @@ class Hybrid(nn.Module):
 
     def scale(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """(scaled and clipped input with 0 for unset, mask of set features)."""
-        known = (~torch.isnan(x)).to(x.dtype) * (self.inverse_scale > 0)
-        scaled = (torch.nan_to_num(x) - self.mean) * self.inverse_scale
-        return scaled.clamp(-CLIP, CLIP) * known, known
+        wide = (x - self.mean) * self.inverse_scale
+        known = (wide > LEAST) & (self.inverse_scale > 0)
+        return torch.where(known, wide, 0.0).clamp(-CLIP, CLIP), known.to(x.dtype)
 
     def encode_rows(self, scaled: Tensor, known: Tensor) -> Tensor:
         """What the embedding reads of scaled rows (…, features): ramps, then the mask."""

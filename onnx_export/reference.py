@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from onnx_export.graph import CLIP
+from onnx_export.graph import CLIP, LEAST
 
 Array = NDArray[np.float32]
 
@@ -21,8 +21,10 @@ def _sigmoid(x: Array) -> Array:
 def step(w: Mapping[str, NDArray[Any]], x: Array, state: Array) -> tuple[Array, Array, Array, Array]:
     """One row of each of N hosts: x (N, features), state (N, S) → (probs, novelty, residuals, next state)."""
     conv, hidden = w["conv_b"].size, w["lstm_wh"].shape[0]
-    known = (~np.isnan(x)) & (w["inverse_scale"] > 0)
-    scaled = np.clip((np.nan_to_num(x) - w["mean"]) * w["inverse_scale"], -CLIP, CLIP) * known
+    with np.errstate(invalid="ignore", over="ignore"):
+        wide = (x - w["mean"]) * w["inverse_scale"]
+    known = (wide > LEAST) & (w["inverse_scale"] > 0)
+    scaled = np.clip(np.where(known, wide, 0), -CLIP, CLIP)
     owed, owed_later, pooled, h, c = np.split(state, np.cumsum([conv, conv, conv, hidden]), axis=1)
     feature = w["ramp_feature"]
     ramps = np.clip((scaled[:, feature] - w["low"]) * w["inverse_width"], 0, 1) * known[:, feature]

@@ -32,8 +32,8 @@ def write(results: Results, wanted: Sequence[str], folder: Path, overlap: Lines 
 
 _ABSENT = (
     "Of the checklist this report has no curve of drift over months and no adaptation to a public set by its benign "
-    "rows alone: what a calibration does to benign days is in `zeek-scripts/TUNING.md`, what the detector costs in the "
-    "README."
+    "rows alone, and jitter, changed sizes and loss for bundles only: what a calibration does to benign days is in "
+    "`zeek-scripts/TUNING.md`, what the detector costs in the README."
 )
 
 

@@ -22,11 +22,12 @@ def blocks(shown: dict[str, dict[str, Any]]) -> list[Block]:
             "New incidents that the product's own pipeline would tell of on test captures without an attack, at the "
             "operating point. A device-day is a device of the monitored network for a day; captures of less than "
             f"{LEAST_DEVICE_DAYS:g} device-days say nothing about days and are counted beside. Rates with exact "
-            "Poisson intervals, per day and 100 devices; the worst hour is any capture's."
+            "Poisson intervals, per day and 100 devices. Worst hour: the most in any of these captures within an hour, "
+            "by when their connections began (-1: measured before this was counted)."
         ),
         Table(
             ["model", "device-days", "incidents", "a day per 100 devices (95 %)", "by class", "worst capture",
-             "in its worst hour", "incidents in short captures"],
+             "worst hour", "incidents in short captures"],
             [_quiet(n, captures) for n, captures in tests.items()],
         ),
         Heading("Attacks found"),
@@ -58,7 +59,7 @@ def _quiet(name: str, captures: list[dict[str, Any]]) -> list[object]:
     return [
         name, f"{days:.1f}", by_class.total(), f"{by_class.total() / days * 100:.2f} ({low:.2f} to {high:.2f})",
         ", ".join(f"{k} {n}" for k, n in by_class.most_common()) or "none",
-        f"{worst['name']} {sum(worst['false'].values())}", max(c.get("worst_hour", 0) for c in long), short,
+        f"{worst['name']} {sum(worst['false'].values())}", max(c.get("worst_hour", -1) for c in long), short,
     ]  # fmt: skip
 
 

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from onnx_export.data import Capture, capped, labels_of
-from onnx_export.material import Material, batches, gather, labelled
+from onnx_export.material import Material, batches, gather
 from onnx_export.metrics import Scored, validation_value
 from onnx_export.network import Hybrid, Shape, merge
 from onnx_export.scaling import class_weights, scaling
@@ -106,7 +106,7 @@ def _fit_member(
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimizer, lambda e: min((e + 1) / warm, 0.5 * (1 + math.cos(math.pi * e / settings.epochs)) + 0.01)
     )
-    material = Material(train, settings.chunk)
+    material = ordered = Material(train, settings.chunk)
     soft = soft_labels(train, settings) if settings.distil else None
     states = torch.zeros(len(material.chunks), model.shape.state, device=device())
     pasts = material.pasts(labels_of(train))
@@ -116,8 +116,11 @@ def _fit_member(
         best = (value, -1, {k: v.clone() for k, v in average.state_dict().items()})
     curve: Curve = []
     for epoch in tqdm(range(settings.epochs), desc=f"member {settings.seed}", disable=None):
-        if epoch % settings.refresh_epochs == 0 and epoch:
-            _, states = _scored(model, material)
+        if epoch % settings.refresh_epochs == 0:
+            if settings.shuffled_share:
+                material = ordered.shuffled(settings.shuffled_share, rng)
+            if epoch:
+                _, states = _scored(model, material)
         label = labels_of([capped(c, settings.cap, settings.seed + epoch) for c in train])
         loss = _epoch(model, average, optimizer, material, label, states, pasts, soft, settings, rng)
         schedule.step()
@@ -156,8 +159,7 @@ def _epoch(
     where = device()
     weight = torch.as_tensor(class_weights(label, settings.balance), dtype=torch.float32, device=where)
     total = rows = 0.0
-    chunks = material.mixed(settings.mixed_share, rng) if settings.mixed_share else material.chunks
-    for batch in batches(labelled(chunks, label), settings.batch_rows, rng):
+    for batch in batches(material.labelled(label), settings.batch_rows, rng):
         x, index, lengths = gather(material, batch)
         own = torch.as_tensor([c.number for c in batch], device=where)
         following = torch.as_tensor([c.following for c in batch], device=where)

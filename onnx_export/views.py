@@ -1,4 +1,4 @@
-"""The same captures seen otherwise: without some features, a class unlabelled, a host's rows or its whole day mixed."""
+"""The same captures seen otherwise: without features or a class's labels, their rows in another order, or disturbed."""
 
 from __future__ import annotations
 
@@ -128,17 +128,17 @@ def reordered(captures: Sequence[Capture], seed: int) -> list[Capture]:
 
 def jittered(captures: Sequence[Capture], seed: int) -> list[Capture]:
     """Captures whose connections begin up to a second sooner or later, as by clocks and queues; features anew."""
-    return [_disturbed(c, _jitter, seed) for c in captures]
+    return _disturbed(captures, _jitter, seed)
 
 
 def resized(captures: Sequence[Capture], seed: int) -> list[Capture]:
     """Captures whose connections carry up to a fifth more or less, as by padding; features anew."""
-    return [_disturbed(c, _resize, seed) for c in captures]
+    return _disturbed(captures, _resize, seed)
 
 
 def lossy(captures: Sequence[Capture], seed: int) -> list[Capture]:
-    """Captures in which one connection in ten is missing, as behind a tap that drops; features anew."""
-    return [_disturbed(c, lambda rows, draw: rows.take(draw >= _LOST), seed) for c in captures]
+    """Captures in which one connection in ten is missing whole, as where a sensor sheds load; features anew."""
+    return _disturbed(captures, lambda rows, draw: rows.take(draw >= _LOST), seed)
 
 
 def _jitter(rows: Rows, draw: NDArray[np.float64]) -> Rows:
@@ -152,22 +152,31 @@ def _resize(rows: Rows, draw: NDArray[np.float64]) -> Rows:
     return rows
 
 
-def _disturbed(capture: Capture, change: Callable[[Rows, NDArray[np.float64]], Rows], seed: int) -> Capture:
-    """The capture after a change of its rows, in the order in which Zeek would deliver them then.
+def _disturbed(
+    captures: Sequence[Capture], change: Callable[[Rows, NDArray[np.float64]], Rows], seed: int
+) -> list[Capture]:
+    """Captures after a change of their rows, in the order in which Zeek would deliver them then.
 
-    change: (rows, a number in [0, 1) per row, the same for all rows of a connection) → rows.
+    change: (rows, a number in [0, 1) per row, the same for all rows of a connection) → rows. Captures of which nothing
+    is left are left out.
     """
-    assert capture.rows is not None, f"{capture.name} kept no rows"
-    rows, count = capture.rows, len(capture.rows)
-    _, connection = np.unique(rows.text("uid").astype(str), return_inverse=True)
-    draw = np.random.default_rng(seed).random(count)[connection]
-    # Numbered, to tell afterwards which labels are whose.
-    rows = change(Rows({**rows.columns, _NUMBER: np.arange(count)}, rows.source), draw)
-    rows = rows.take(zeek_order(rows))
-    at = rows.columns.pop(_NUMBER)
-    x, stream = features_of(rows)
-    detail = tuple(capture.detail[i] for i in at)
-    return replace(capture, x=x, stream=stream, label=capture.label[at], detail=detail, rows=rows)
+    rng = np.random.default_rng(seed)
+    found = []
+    for capture in captures:
+        assert capture.rows is not None, f"{capture.name} kept no rows"
+        rows, count = capture.rows, len(capture.rows)
+        names = [f"row {i}" if uid is None else uid for i, uid in enumerate(rows.text("uid"))]
+        _, connection = np.unique(names, return_inverse=True)
+        # Numbered, to tell afterwards which labels are whose.
+        rows = change(Rows({**rows.columns, _NUMBER: np.arange(count)}, rows.source), rng.random(count)[connection])
+        if not len(rows):
+            continue
+        rows = rows.take(zeek_order(rows))
+        at = rows.columns.pop(_NUMBER)
+        x, stream = features_of(rows)
+        detail = tuple(capture.detail[i] for i in at)
+        found.append(replace(capture, x=x, stream=stream, label=capture.label[at], detail=detail, rows=rows))
+    return found
 
 
 def _mixed(capture: Capture, rng: np.random.Generator) -> NDArray[np.int64]:

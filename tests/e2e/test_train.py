@@ -63,18 +63,27 @@ def test_it_learns_what_is_learnable_and_nothing_from_shuffled_labels():
     assert _recall(shuffled=True) < 0.15
 
 
-def test_mixed_streams_keep_their_rows_and_the_lengths_of_their_chunks():
-    material = Material(_captures(300, 1, False), 16)
-    whole = [np.concatenate([c.rows for c in material.chunks[a:b]]) for a, b in material._streams]
-    mixed = material.mixed(0.5, np.random.default_rng(1))
-    assert [(len(c.rows), c.number, c.following) for c in mixed] == [
-        (len(c.rows), c.number, c.following) for c in material.chunks
-    ]
-    after = [np.concatenate([c.rows for c in mixed[a:b]]) for a, b in material._streams]
-    assert all(sorted(a) == sorted(b) for a, b in zip(after, whole, strict=True))
-    same = [np.array_equal(a, b) for a, b in zip(after, whole, strict=True) if len(a) > 5]
-    assert any(same)
-    assert not all(same)
+def test_shuffled_streams_keep_their_rows_in_their_region_and_the_chunks_their_places():
+    one = _captures(3000, 1)[0]
+    material = Material([replace(one, stream=np.minimum(one.stream, 3))], chunk=16)  # three of 150 rows, one of 2,550
+    other = material.shuffled(0.5, np.random.default_rng(4))
+    places = [[(len(c.rows), c.number, c.following, c.first) for c in m.chunks] for m in (material, other)]
+    assert places[0] == places[1]
+    streams = list(zip(material._streams, other._streams, strict=True))
+    assert 0 < sum(np.array_equal(a, b) for a, b in streams) < len(streams)
+    for before, after in streams:
+        for at in range(0, len(before), 128):
+            assert sorted(before[at : at + 128]) == sorted(after[at : at + 128])
+
+
+def test_the_past_of_a_host_that_attacked_is_nobody_elses():
+    one = _captures(3000, 1)[0]
+    label = np.zeros(3000, dtype=np.int64)
+    material = Material([one], chunk=16)
+    everybody = material.pasts(label)
+    assert len(everybody) == len(np.unique(one.stream))
+    label[np.flatnonzero(one.stream == 4)[0]] = 1  # long over when the stream ends
+    assert len(material.pasts(label)) == len(everybody) - 1
 
 
 def test_the_merged_network_says_the_mean_of_its_members():

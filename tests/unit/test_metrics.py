@@ -6,6 +6,7 @@ import pytest
 from onnx_export import groups, metrics, svg, views
 from onnx_export.data import Capture
 from onnx_export.experiment import read_study
+from onnx_export.incident_counts import most_within
 from onnx_export.measure import dense, sparse
 from pyad.features import FEATURES
 
@@ -76,6 +77,17 @@ def test_the_paired_difference_draws_the_same_captures_for_both():
     assert per_seed == pytest.approx([0.1, 0.1])
     assert (low, high) == pytest.approx((0.1, 0.1))
     assert groups.difference(ours, [], "lab", "alarmed") is None
+
+
+def test_distance_from_uniform():
+    assert metrics.distance_from_uniform((np.arange(1000) + 0.5) / 1000) == pytest.approx(0.0005)
+    assert metrics.distance_from_uniform(np.full(10, 0.3)) == pytest.approx(0.7)
+    assert metrics.distance_from_uniform(np.linspace(0, 1, 10_001) ** 2) == pytest.approx(0.25, abs=1e-3)
+
+
+def test_the_most_within_an_hour():
+    assert most_within([], 3600.0) == 0
+    assert most_within([7000.0, 0.0, 3599.0, 3600.0], 3600.0) == 3  # from 3,599 on; 0 and 3,600 are an hour apart
 
 
 def test_shuffled_rows_stay_with_their_host_and_scores_come_back_to_their_places():

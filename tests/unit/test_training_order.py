@@ -68,7 +68,23 @@ def test_disturbed_captures_keep_whose_label_is_whose(view):
         for name, values in one.rows.columns.items()
     )  # the capture itself is as it was
     assert (len(other.rows) < len(one.rows)) == (view is views.lossy)
+    assert len(other.rows) > 0.7 * len(one.rows)
     sizes, times = other.rows.number("orig_bytes"), other.rows.number("ts")
     assert (sizes != 1000).any() == (view is views.resized)
     assert np.isin(times, before["ts"]).all() == (view is not views.jittered)
     assert np.abs(sizes / 1000 - 1).max() <= 0.2
+
+
+def test_rows_of_one_connection_are_disturbed_alike_and_nameless_ones_each_for_itself():
+    records = [{**r, "uid": "the same"} for r in _records(each=10)]
+    (moved,) = views.jittered([make_capture("lab", "c", records, keep_rows=True)], seed=1)
+    shift = np.sort(moved.rows.number("ts")) - np.sort([r["ts"] for r in records])
+    assert np.ptp(shift) == pytest.approx(0, abs=1e-6)
+    nameless = [{k: v for k, v in r.items() if k != "uid"} for r in _records(each=100)]
+    (left,) = views.lossy([make_capture("lab", "c", nameless, keep_rows=True)], seed=1)
+    assert 150 < len(left.rows) < 200
+
+
+def test_a_capture_of_which_nothing_is_left_is_left_out():
+    ones = [make_capture("lab", f"c{i}", _records(hosts=(1,), each=1), keep_rows=True) for i in range(40)]
+    assert 30 < len(views.lossy(ones, seed=1)) < 40
