@@ -131,7 +131,7 @@ def novelty(label: NDArray[np.int64], score: NDArray[np.float32], alarm: NDArray
 
 
 def p_values(score: NDArray[np.float32], point: OperatingPoint) -> dict[str, Any]:
-    """Whether novelty p-values of benign rows are shares: how far they are from uniform, and how many are this small."""
+    """Whether novelty p-values of benign rows are shares: how far from uniform they are, and how many are so small."""
     if not score.any():
         return {}
     p = point.policy().novelty_p(score, None)

@@ -1,5 +1,6 @@
 """Experiments from labelled connections to result files and the report. Needs the train extra."""
 
+import hashlib
 import json
 from dataclasses import replace
 
@@ -8,17 +9,20 @@ import pytest
 import yaml
 
 pytestmark = pytest.mark.train
-pytest.importorskip("torch", reason="needs the train extra: make test-train installs it")
+torch = pytest.importorskip("torch", reason="needs the train extra: make test-train installs it")
 
-from onnx_export import baselines, report, run, write_bundle  # noqa: E402
+from onnx_export import baselines, graph, report, run, write_bundle  # noqa: E402
 from onnx_export.bundle_run import measure_bundle  # noqa: E402
 from onnx_export.data import Split, make_capture  # noqa: E402
 from onnx_export.experiment import Experiment, read_study  # noqa: E402
 from onnx_export.from_bundle import read_network  # noqa: E402
 from onnx_export.metrics import auroc  # noqa: E402
-from onnx_export.network import weights  # noqa: E402
+from onnx_export.network import Hybrid, Scaling, Shape, weights  # noqa: E402
 from onnx_export.settings import Settings, changed  # noqa: E402
 from onnx_export.study import run_all  # noqa: E402
+from pyad.bundle import FORMAT, MANIFEST  # noqa: E402
+from pyad.features import FEATURE_HASH, FEATURES  # noqa: E402
+from pyad.verdict import CLASSES  # noqa: E402
 
 SMALL = Settings(
     autoencoder_epochs=2,
@@ -142,6 +146,27 @@ def test_a_bundle_is_written_measured_and_trained_on(tmp_path, split):
 def test_settings_that_do_not_exist_are_named():
     with pytest.raises(ValueError, match="no such setting: epoch; there are"):
         changed(Settings(), {"epoch": 3})
+
+
+def test_a_bundle_of_an_older_trainer_is_not_trained_on(tmp_path):
+    torch.manual_seed(1)
+    ramps = np.zeros(1, np.float32)
+    scaling = Scaling(*np.ones((2, len(FEATURES)), np.float32), np.zeros(1, np.int64), ramps, ramps)
+    network = Hybrid(Shape(len(FEATURES), len(CLASSES), **SMALL.shape), scaling)
+    folder = tmp_path / "old"
+    graphs = write_bundle.write_graphs(folder, network, "old", "1")
+    step = folder / "step.onnx"
+    step.write_bytes(step.read_bytes().replace(b"residual_weight", b"residual_wEIGHT"))
+    graphs["step"]["sha256"] = hashlib.sha256(step.read_bytes()).hexdigest()
+    quantiles = {"quantiles": [[1.0, 0.0], [0.01, 5.0]]}
+    fields = {
+        "format": FORMAT, "name": "old", "version": "1", "features": list(FEATURES), "feature_hash": FEATURE_HASH,
+        "classes": list(CLASSES), "state_size": graph.state_size(weights(network)), "graphs": graphs,
+        "thresholds": dict.fromkeys(CLASSES[1:], 0.9), "novelty": quantiles, "usual": [0.0] * len(FEATURES),
+    }  # fmt: skip
+    (folder / MANIFEST).write_text(yaml.safe_dump(fields))
+    with pytest.raises(ValueError, match="older trainer; train anew"):
+        read_network(folder)
 
 
 @pytest.mark.parametrize("kind", ["half_space_trees", "isolation_forest"])
