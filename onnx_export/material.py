@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -12,8 +11,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from onnx_export.data import Capture, stream_rows
-
-_REGION_CHUNKS = 8  # what an epoch labels of a flood is a run of its rows, and stays one when they are shuffled
 
 
 @dataclass(frozen=True)
@@ -38,45 +35,29 @@ class Material:
 
     def __init__(self, captures: Sequence[Capture], chunk: int) -> None:
         self.x = np.concatenate([c.x for c in captures])
-        self._chunk = chunk
-        starts = np.cumsum([0, *(len(c.x) for c in captures)])
-        self._lay([rows + at for c, at in zip(captures, starts, strict=False) for rows in stream_rows(c.stream)])
-
-    def _lay(self, streams: list[NDArray[np.int64]]) -> None:
-        self._streams = streams
         self.chunks: list[Chunk] = []
         self.depths: list[list[Chunk]] = []
-        for rows in streams:
-            first, pieces = len(self.chunks), -(-len(rows) // self._chunk)
-            for depth in range(pieces):
-                following = first + depth + 1 if depth + 1 < pieces else -1
-                piece = rows[depth * self._chunk : (depth + 1) * self._chunk]
-                self.chunks.append(Chunk(piece, first + depth, following, depth == 0))
-                if len(self.depths) <= depth:
-                    self.depths.append([])
-                self.depths[depth].append(self.chunks[-1])
-
-    def shuffled(self, share: float, rng: np.random.Generator) -> Material:
-        """The same with the rows of a `share` of all streams in random order; in long ones rows stay in their region.
-
-        Chunks have the numbers and lengths that they had.
-        """
-        found = copy.copy(self)
-        region = self._chunk * _REGION_CHUNKS
-        found._lay([
-            np.concatenate([rng.permutation(rows[at : at + region]) for at in range(0, len(rows), region)])
-            if rng.random() < share else rows
-            for rows in self._streams
-        ])  # fmt: skip
-        return found
+        base = 0
+        for capture in captures:
+            for rows in stream_rows(capture.stream):
+                first, pieces = len(self.chunks), -(-len(rows) // chunk)
+                for depth in range(pieces):
+                    following = first + depth + 1 if depth + 1 < pieces else -1
+                    piece = rows[depth * chunk : (depth + 1) * chunk] + base
+                    self.chunks.append(Chunk(piece, first + depth, following, depth == 0))
+                    if len(self.depths) <= depth:
+                        self.depths.append([])
+                    self.depths[depth].append(self.chunks[-1])
+            base += len(capture.x)
 
     def pasts(self, label: NDArray[np.int64]) -> NDArray[np.int64]:
         """Numbers of the last chunks of long streams without an attack: the state before one is a past."""
-        ends = np.cumsum([-(-len(rows) // self._chunk) for rows in self._streams]) - 1
-        whole = zip(ends.tolist(), self._streams, strict=True)
-        return np.array(
-            [n for n, rows in whole if len(rows) > self._chunk and (label[rows] <= 0).all()], dtype=np.int64
-        )
+        found, benign = [], True
+        for c in self.chunks:
+            benign = bool((label[c.rows] <= 0).all()) and (benign or c.first)
+            if benign and c.following < 0 and not c.first:
+                found.append(c.number)
+        return np.array(found, dtype=np.int64)
 
     def labelled(self, label: NDArray[np.int64]) -> list[Chunk]:
         """The chunks in which `label` (rows,) names any row."""

@@ -12,7 +12,7 @@ DROP_SHARE = {
     "mac": 0.2,
     "service": 0.2,
     "history": 0.05,
-    "ports": 0.5,
+    "ports": 0.2,
     "sizes": 0.05,
     "short": 0.05,
     "middle": 0.05,
@@ -41,8 +41,7 @@ class Settings:
     average: float = 0.99  # of each step's weights this much is kept in the average that is exported
     reset_share: float = 0.1  # chunks that start from a zero state, as after a restart
     past_share: float = 0.5  # streams that begin with a benign stream's memory: who attacks has worked before
-    shuffled_share: float = 0.5  # streams whose rows come in random order, so that no one order is learnt by heart
-    refresh_epochs: int = 5  # every so many epochs streams are shuffled and states computed anew, as weights are then
+    refresh_epochs: int = 5  # every so many epochs all states are computed anew, with the weights of that moment
     feature_noise: float = 0.1  # standard deviation on scaled inputs
     drop_share: dict[str, float] = field(default_factory=lambda: dict(DROP_SHARE))
     cap: int = 3000  # rows of one class of a capture that an epoch labels; floods repeat themselves

@@ -106,7 +106,7 @@ def _fit_member(
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimizer, lambda e: min((e + 1) / warm, 0.5 * (1 + math.cos(math.pi * e / settings.epochs)) + 0.01)
     )
-    material = ordered = Material(train, settings.chunk)
+    material = Material(train, settings.chunk)
     soft = soft_labels(train, settings) if settings.distil else None
     states = torch.zeros(len(material.chunks), model.shape.state, device=device())
     pasts = material.pasts(labels_of(train))
@@ -116,11 +116,8 @@ def _fit_member(
         best = (value, -1, {k: v.clone() for k, v in average.state_dict().items()})
     curve: Curve = []
     for epoch in tqdm(range(settings.epochs), desc=f"member {settings.seed}", disable=None):
-        if epoch % settings.refresh_epochs == 0:
-            if settings.shuffled_share:
-                material = ordered.shuffled(settings.shuffled_share, rng)
-            if epoch:
-                _, states = _scored(model, material)
+        if epoch % settings.refresh_epochs == 0 and epoch:
+            _, states = _scored(model, material)
         label = labels_of([capped(c, settings.cap, settings.seed + epoch) for c in train])
         loss = _epoch(model, average, optimizer, material, label, states, pasts, soft, settings, rng)
         schedule.step()
@@ -174,12 +171,12 @@ def _epoch(
         logits, _, after = model(noisy, known, lengths, begin * kept)
         states[following[following >= 0]] = after.detach()[following >= 0]
         at = index[(index >= 0) & (label[index] >= 0)]
-        named = torch.as_tensor((index >= 0) & (label[index] >= 0), device=where)
+        labelled = torch.as_tensor((index >= 0) & (label[index] >= 0), device=where)
         targets = torch.as_tensor(label[at], device=where)
-        loss = _loss(logits[named], targets, weight, settings)
+        loss = _loss(logits[labelled], targets, weight, settings)
         if soft is not None:
             told = torch.as_tensor(soft[at], device=where)
-            loss = (1 - settings.distil) * loss + settings.distil * _distilled(logits[named], told, weight[targets])
+            loss = (1 - settings.distil) * loss + settings.distil * _distilled(logits[labelled], told, weight[targets])
         optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)

@@ -63,19 +63,6 @@ def test_it_learns_what_is_learnable_and_nothing_from_shuffled_labels():
     assert _recall(shuffled=True) < 0.15
 
 
-def test_shuffled_streams_keep_their_rows_in_their_region_and_the_chunks_their_places():
-    one = _captures(3000, 1)[0]
-    material = Material([replace(one, stream=np.minimum(one.stream, 3))], chunk=16)  # three of 150 rows, one of 2,550
-    other = material.shuffled(0.5, np.random.default_rng(4))
-    places = [[(len(c.rows), c.number, c.following, c.first) for c in m.chunks] for m in (material, other)]
-    assert places[0] == places[1]
-    streams = list(zip(material._streams, other._streams, strict=True))
-    assert 0 < sum(np.array_equal(a, b) for a, b in streams) < len(streams)
-    for before, after in streams:
-        for at in range(0, len(before), 128):
-            assert sorted(before[at : at + 128]) == sorted(after[at : at + 128])
-
-
 def test_the_past_of_a_host_that_attacked_is_nobody_elses():
     one = _captures(3000, 1)[0]
     label = np.zeros(3000, dtype=np.int64)
