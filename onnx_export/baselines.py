@@ -152,8 +152,9 @@ def _isolation_forest(rows: Table, _: Sequence[Capture], settings: Settings) -> 
     from sklearn.ensemble import IsolationForest
 
     scale = _standard(rows)
-    forest = IsolationForest(n_estimators=100, max_samples=4096, n_jobs=1, random_state=settings.seed)
-    forest.fit(scale(rows.x[rows.y == 0]))
+    benign = scale(rows.x[rows.y == 0])
+    forest = IsolationForest(n_estimators=100, max_samples=min(4096, len(benign)), n_jobs=1, random_state=settings.seed)
+    forest.fit(benign)
     return Baseline(lambda x: only_odd(-forest.score_samples(scale(x))), [])
 
 
