@@ -43,9 +43,5 @@ def step(w: Mapping[str, NDArray[Any]], x: Array, state: Array) -> tuple[Array, 
     logits = fused @ w["classify_w"] + w["classify_b"]
     exp = np.exp(logits - logits.max(axis=1, keepdims=True))
     probs = exp / exp.sum(axis=1, keepdims=True)
-    return (
-        probs,
-        novelty,
-        residual,
-        np.concatenate([now @ w["conv_w"][1] + owed_later, now @ w["conv_w"][0], convolved, h, c], axis=1),
-    )
+    owed, owed_later = now @ w["conv_w"][1] + owed_later, now @ w["conv_w"][0]
+    return probs, novelty, residual, np.concatenate([owed, owed_later, convolved, h, c], axis=1)
