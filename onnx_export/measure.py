@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from onnx_export import metrics
+from onnx_export import calibration, metrics
 from onnx_export.data import Capture, labels_of
 from onnx_export.metrics import Scored
-from onnx_export.operating import OperatingPoint, outcomes
+from onnx_export.operating import NOVEL_SHARE, OperatingPoint, outcomes
 from pyad.verdict import CLASSES, decide
 
 RATES = (1e-3, 1e-4, 1e-5)
 _NOVEL_RATE = 1e-3
+_LEAST_HOURS = 6  # that show how alarms come over time
+_SITE_ROWS = 500  # benign rows that say something about a site
 P_VALUES = (0.1, 0.01, 0.001)
 
 
@@ -42,6 +45,7 @@ def part(
         "calibration_error": error,
         "reliability": bins,
         "novelty": novelty(label, scored.novelty, 1.0 - scored.probs[:, 0]),
+        "hours": hours(captures, decision),
         "p_values": p_values(scored.novelty[label == 0], point),
     }
 
@@ -56,6 +60,55 @@ def brief(captures: Sequence[Capture], scored: Scored, point: OperatingPoint) ->
         table = metrics.confusion(capture.label, decision[at])
         found.append({"set": capture.dataset, "name": capture.name, "confusion": sparse(table)})
     return {"captures": found}
+
+
+def hours(captures: Sequence[Capture], decision: NDArray[np.int8]) -> dict[str, list[list[int]]]:
+    """Of long captures without an attack by name: [hour, benign connections that began in it, of these alarmed], …"""
+    found, start = {}, 0
+    for capture in captures:
+        alarmed = decision[start : start + len(capture.x)] != 0
+        start += len(capture.x)
+        if capture.rows is None or (capture.label > 0).any() or not (capture.label == 0).any():
+            continue
+        ts = capture.rows.number("ts")
+        hour = ((ts - ts.min()) // 3600).astype(np.int64)
+        if hour.max() + 1 >= _LEAST_HOURS:
+            benign = capture.label == 0
+            rows, alarms = (np.bincount(hour[benign & mask]).tolist() for mask in (True, alarmed))
+            alarms += [0] * (len(rows) - len(alarms))
+            found[f"{capture.dataset}/{capture.name}"] = [
+                [h, n, k] for h, (n, k) in enumerate(zip(rows, alarms, strict=True)) if n
+            ]
+    return found
+
+
+def recalibrated(captures: Sequence[Capture], scored: Scored, point: OperatingPoint) -> dict[str, Any]:
+    """Counts of each set before and after its own benign traffic had a say in the thresholds: `brief` twice.
+
+    Every second of a set's captures without an attack is read for it: there no more than the operating point's share
+    of rows may be alarmed, and no threshold gets looser. What was read is not counted, nor are sets of which it has
+    fewer than `_SITE_ROWS` rows.
+    """
+    spans = np.cumsum([0, *(len(c.x) for c in captures)])
+    calm = [i for i, c in enumerate(captures) if (c.label <= 0).all() and (c.label == 0).any()]
+    found: dict[str, list[dict[str, Any]]] = {"before": [], "after": []}
+    for name in sorted({captures[i].dataset for i in calm}):
+        read = [i for i in calm if captures[i].dataset == name][::2]
+        rows = np.concatenate([np.arange(spans[i], spans[i + 1])[captures[i].label == 0] for i in read])
+        if len(rows) < _SITE_ROWS:
+            continue
+        own = calibration.thresholds(scored.probs[rows], np.zeros(len(rows), dtype=np.int8), point.rate)
+        site = replace(
+            point,
+            thresholds={k: max(v, own[k]) for k, v in point.thresholds.items()},
+            novelty=calibration.novelty(scored.novelty[rows], NOVEL_SHARE * point.rate),
+        )
+        rest = [i for i, c in enumerate(captures) if c.dataset == name and i not in read]
+        at = np.concatenate([np.arange(spans[i], spans[i + 1]) for i in rest]) if rest else np.zeros(0, dtype=np.int64)
+        left = Scored(scored.probs[at], scored.novelty[at])
+        for when, used in (("before", point), ("after", site)):
+            found[when] += brief([captures[i] for i in rest], left, used)["captures"]
+    return found
 
 
 def sparse(table: NDArray[np.int64]) -> list[list[int]]:

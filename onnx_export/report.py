@@ -31,8 +31,8 @@ def write(results: Results, wanted: Sequence[str], folder: Path, overlap: Lines 
 
 
 _ABSENT = (
-    "Of the checklist this report has no curve of drift over months and no adaptation to a public set by its benign "
-    "rows alone, and jitter, changed sizes and loss for bundles only: what a calibration does to benign days is in "
+    "Of the checklist this report has no curve of drift over months, since no recording is longer than days, and "
+    "jitter, changed sizes, loss and a slower pace for bundles only. What `pyad calibrate` does to benign days is in "
     "`zeek-scripts/TUNING.md`, what the detector costs in the README."
 )
 
@@ -53,9 +53,11 @@ def blocks(results: Results, wanted: Sequence[str], overlap: Lines) -> list[Bloc
         *_captures(shown),
         *_ranking(shown),
         *report_incidents.blocks(shown),
+        *report_incidents.over_time(shown),
         *calibration(shown),
         *report_study.novelty(results, shown),
         *report_study.cross(results),
+        *report_study.recalibrated(shown),
         *report_study.seeds(results, data),
         *report_study.ablations(results, data),
         *_curves(plain),

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from typing import Any
 
 import numpy as np
 
+from onnx_export import svg
 from onnx_export.metrics import poisson
 from onnx_export.operating import LEAST_DEVICE_DAYS
-from onnx_export.page import Block, Heading, Table, Text
+from onnx_export.page import Block, Heading, Plot, Table, Text
 from pyad.verdict import CLASSES
 
 
@@ -40,6 +42,19 @@ def blocks(shown: dict[str, dict[str, Any]]) -> list[Block]:
             [line for n, captures in tests.items() for line in _attacks(n, captures)],
         ),
     ]  # fmt: skip
+
+
+def over_time(shown: dict[str, dict[str, Any]]) -> list[Block]:
+    """Alarms hour by hour in benign captures of hours. shown: model → result."""
+    found: dict[str, dict[str, list[tuple[float, float]]]] = {}
+    for model, result in shown.items():
+        for name, counts in (result["parts"].get("test") or {}).get("hours", {}).items():
+            found.setdefault(name, {})[model] = [(h, 1000 * k / n) for h, n, k in counts]
+    plots = [
+        Plot(f"hours-{re.sub('[^A-Za-z0-9]+', '-', name)}", svg.lines(name, of, "hour", "per mille", unit=False))
+        for name, of in sorted(found.items())
+    ]
+    return [Heading("Over time"), Text("Benign connections alarmed in a thousand, by hour."), *plots] if plots else []
 
 
 def _is_benign(capture: dict[str, Any]) -> bool:

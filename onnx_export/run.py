@@ -34,7 +34,7 @@ def measured(
 ) -> dict[str, Any]:  # fmt: skip
     """The result of a fitted model. about: the experiment's values, with its name. point: chosen here where None.
 
-    disturbed: also of the test captures under jitter, other sizes and loss.
+    disturbed: also of the test captures under jitter, other sizes, loss and a slower pace.
     """
     scored = fitted.score(split.validation)
     point = point or choose(split.validation, scored.probs, scored.novelty, min_conns)
@@ -51,13 +51,15 @@ def measured(
     }  # fmt: skip
     if not split.test:
         return result
-    result["parts"]["test"] = measure.part(split.test, fitted.score(split.test), point, min_conns)
+    scored = fitted.score(split.test)
+    result["parts"]["test"] = measure.part(split.test, scored, point, min_conns)
     ablation, seed = about.get("ablation"), int(about.get("settings", {}).get("seed", 1))
     if about.get("left_out") or (ablation and ablation not in views.COLUMNS):
         return result
     mixed = models.score_shuffled(fitted, split.test, seed)
     result["views"] = {"shuffled": measure.brief(split.test, mixed, point)}
     if not ablation:
+        result["recalibrated"] = measure.recalibrated(split.test, scored, point)
         for view in _VIEWS:
             scored = fitted.score(views.without_columns(split.test, view))
             result["views"][view] = measure.brief(split.test, scored, point)
@@ -67,7 +69,7 @@ def measured(
             ("reordered", views.reordered(split.test, seed)),
         ):
             result["views"][view] = measure.brief(other, fitted.score(other), point)
-    for view in (views.jittered, views.resized, views.lossy) if disturbed else ():
+    for view in (views.jittered, views.resized, views.lossy, views.slowed) if disturbed else ():
         other = view(split.test, seed)
         result["views"][view.__name__] = measure.brief(other, fitted.score(other), point)
     return result

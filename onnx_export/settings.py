@@ -26,7 +26,6 @@ class Settings:
     """One training run. Rates are shares of benign rows; learning_rate is the highest of the schedule."""
 
     seed: int = 1
-    members: int = 1  # networks in the fused ensemble, each of this shape
     autoencoder_epochs: int = 10
     autoencoder_rows: int = 60_000  # benign rows an epoch of the autoencoder sees, drawn anew each time
     epochs: int = 40

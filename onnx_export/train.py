@@ -5,11 +5,7 @@ from __future__ import annotations
 import copy
 import logging
 import math
-import os
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from dataclasses import replace
-from multiprocessing import get_context
 from typing import Any
 
 import numpy as np
@@ -21,18 +17,18 @@ from tqdm import tqdm
 from onnx_export.data import Capture, capped, labels_of
 from onnx_export.material import Material, batches, gather
 from onnx_export.metrics import Scored, validation_value
-from onnx_export.network import Hybrid, Shape, merge
+from onnx_export.network import Hybrid, Shape
 from onnx_export.scaling import class_weights, scaling
 from onnx_export.settings import Settings
 from onnx_export.teacher import soft_labels
 from pyad.features import FEATURE_GROUPS, FEATURES
 from pyad.verdict import CLASSES
 
-# What all members share: fitted before them, and left as it is.
+# What is fitted before the rest, and left as it is.
 _SHARED = ("residual_scale", "encode", "decode")
 LOG = logging.getLogger(__name__)
 Curve = list[dict[str, float]]
-_SCORE_ROWS = 16384  # rows of one call when scoring
+_SCORE_ROWS = 8192  # rows of one call when scoring
 _SCORE_CHUNK = 512  # steps of a stream in one call when scoring
 
 
@@ -44,23 +40,52 @@ def device() -> torch.device:
 def fit(
     train: Sequence[Capture], validation: Sequence[Capture], settings: Settings, start: Hybrid | None = None
 ) -> tuple[Hybrid, Curve]:
-    """The fused ensemble, and the learning curves of its members.
+    """The network of the best epoch, and the learning curve.
 
-    start: a network to go on from, with its scaler and autoencoder (a site's own data added to a bundle).
-
-    One autoencoder is trained on benign rows and then stays as it is; the members see it, each with a seed of its own.
-    Networks of one seed agree on data like their training's and disagree elsewhere: their mean is the better guess
-    there (Lakshminarayanan et al., NeurIPS 2017), and as one block-diagonal network it costs no more than one of them.
+    start: a network to go on from, with its scaler and autoencoder (a site's own data added to a bundle). Without one,
+    an autoencoder is trained on benign rows first, and then stays as it is.
     """
     base = start or fit_autoencoder(train, settings)
-    if start is not None or settings.members == 1:
-        return _fit_member(base, train, validation, settings, start is None)
-    seeds = [replace(settings, seed=settings.seed + 100 * i) for i in range(settings.members)]
-    workers = min(settings.members, os.cpu_count() or 1)
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        jobs = [pool.submit(_fit_member, base, train, validation, s, True) for s in seeds]
-        fitted = [job.result() for job in jobs]
-    return merge([model for model, _ in fitted]), [point for _, curve in fitted for point in curve]
+    torch.manual_seed(settings.seed)
+    rng = np.random.default_rng(settings.seed)
+    model = Hybrid(base.shape, base.scaling)
+    shared = {k: v for k, v in base.state_dict().items() if start is not None or k.split(".")[0] in _SHARED}
+    model.load_state_dict(shared, strict=start is not None)
+    model.encode.requires_grad_(False), model.decode.requires_grad_(False)
+    model.to(device())
+    average = copy.deepcopy(model)
+    average.lstm.flatten_parameters()  # copied one by one, they would be put together again at every call on a GPU
+    learned = [p for p in model.parameters() if p.requires_grad]
+    optimizer = torch.optim.AdamW(learned, lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True)
+    material = Material(train, settings.chunk)
+    soft = soft_labels(train, settings) if settings.distil else None
+    states = torch.zeros(len(material.chunks), model.shape.state, device=device())
+    pasts = material.pasts(labels_of(train))
+    best: tuple[float, int, Hybrid] = (-1.0, 0, average)
+    if start is not None:  # what is gone on from may be the best there is
+        best = (_value(average, validation, settings)[0], -1, copy.deepcopy(average))
+    curve: Curve = []
+    for epoch in tqdm(range(settings.epochs), desc="training", disable=None):
+        for group in optimizer.param_groups:
+            group["lr"] = settings.learning_rate * _rate(epoch, settings.epochs)
+        if epoch % settings.refresh_epochs == 0 and epoch:
+            _, states = _scored(model, material)
+        label = labels_of([capped(c, settings.cap, settings.seed + epoch) for c in train])
+        loss = _epoch(model, average, optimizer, material, label, states, pasts, soft, settings, rng)
+        value, macros = _value(average, validation, settings)
+        curve.append({"seed": settings.seed, "epoch": epoch, "loss": loss, "value": value, **macros})
+        LOG.info("seed %d, epoch %d: loss %.4f, validation %.4f", settings.seed, epoch, loss, value)
+        if value > best[0]:
+            best = (value, epoch, copy.deepcopy(average))
+        elif epoch - best[1] >= settings.patience:
+            break
+    return best[2].cpu(), curve
+
+
+def _rate(epoch: int, epochs: int) -> float:
+    """The share of the highest learning rate: a rise over the first tenth, then half a cosine."""
+    warm = max(epochs // 10, 1)
+    return min((epoch + 1) / warm, 0.5 * (1 + math.cos(math.pi * epoch / epochs)) + 0.01)
 
 
 def fit_autoencoder(train: Sequence[Capture], settings: Settings) -> Hybrid:
@@ -84,52 +109,6 @@ def fit_autoencoder(train: Sequence[Capture], settings: Settings) -> Hybrid:
             optimizer.step()
     _calibrate_residuals(model, benign)
     return model
-
-
-def _fit_member(
-    base: Hybrid, train: Sequence[Capture], validation: Sequence[Capture], settings: Settings, anew: bool
-) -> tuple[Hybrid, Curve]:
-    if settings.members > 1:
-        torch.set_num_threads(1)  # beside other members, each on a core of its own
-    torch.manual_seed(settings.seed)
-    rng = np.random.default_rng(settings.seed)
-    model = Hybrid(base.shape, base.scaling)
-    fitted = {k: v for k, v in base.state_dict().items() if not anew or k.split(".")[0] in _SHARED}
-    model.load_state_dict(fitted, strict=not anew)
-    model.encode.requires_grad_(False), model.decode.requires_grad_(False)
-    model.to(device())
-    average = copy.deepcopy(model)
-    average.lstm.flatten_parameters()  # copied one by one, they would be put together again at every call on a GPU
-    learned = [p for p in model.parameters() if p.requires_grad]
-    optimizer = torch.optim.AdamW(learned, lr=settings.learning_rate, weight_decay=settings.weight_decay)
-    warm = max(settings.epochs // 10, 1)
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimizer, lambda e: min((e + 1) / warm, 0.5 * (1 + math.cos(math.pi * e / settings.epochs)) + 0.01)
-    )
-    material = Material(train, settings.chunk)
-    soft = soft_labels(train, settings) if settings.distil else None
-    states = torch.zeros(len(material.chunks), model.shape.state, device=device())
-    pasts = material.pasts(labels_of(train))
-    best: tuple[float, int, dict[str, Tensor]] = (-1.0, 0, {})
-    if not anew:  # what is gone on from may be the best there is
-        value, _ = _value(average, validation, settings)
-        best = (value, -1, {k: v.clone() for k, v in average.state_dict().items()})
-    curve: Curve = []
-    for epoch in tqdm(range(settings.epochs), desc=f"member {settings.seed}", disable=None):
-        if epoch % settings.refresh_epochs == 0 and epoch:
-            _, states = _scored(model, material)
-        label = labels_of([capped(c, settings.cap, settings.seed + epoch) for c in train])
-        loss = _epoch(model, average, optimizer, material, label, states, pasts, soft, settings, rng)
-        schedule.step()
-        value, macros = _value(average, validation, settings)
-        curve.append({"seed": settings.seed, "epoch": epoch, "loss": loss, "value": value, **macros})
-        LOG.info("member %d, epoch %d: loss %.4f, validation %.4f", settings.seed, epoch, loss, value)
-        if value > best[0]:
-            best = (value, epoch, {k: v.clone() for k, v in average.state_dict().items()})
-        elif epoch - best[1] >= settings.patience:
-            break
-    average.load_state_dict(best[2])
-    return average.cpu(), curve
 
 
 def _value(model: Hybrid, validation: Sequence[Capture], settings: Settings) -> tuple[float, dict[str, float]]:
@@ -231,7 +210,7 @@ def _scored(model: Hybrid, material: Material, begin: Tensor | None = None) -> t
     states = torch.zeros(len(material.chunks), model.shape.state, device=next(model.parameters()).device)
     for rows, logits, residual, known, before in _walk(model, material, begin):
         probs[rows] = torch.softmax(logits, dim=1).cpu().numpy()
-        novelty[rows] = torch.log1p(residual.sum(dim=1) / known.sum(dim=1).clamp(min=1)).cpu().numpy()
+        novelty[rows] = model.novelty(residual, known).cpu().numpy()
         states[before[0]] = before[1]
     return Scored(probs, novelty), states
 

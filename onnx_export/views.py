@@ -15,7 +15,7 @@ from pyad.row import Rows
 from pyad.verdict import CLASSES
 
 _PAST_ROWS = 500  # connections of a benign host
-_JITTER_S, _RESIZED, _LOST = 1.0, 0.2, 0.1
+_JITTER_S, _RESIZED, _LOST, _SLOWER = 1.0, 0.2, 0.1, 4.0
 _SIZES = frozenset(f"{end}_{what}" for end in ("orig", "resp") for what in ("bytes", "ip_bytes", "pkts"))
 _NUMBER = "number"  # no field of a connection's
 _LEAST_ROWS = 5  # streams of fewer are one-row senders of floods, which nobody remembers
@@ -139,6 +139,17 @@ def resized(captures: Sequence[Capture], seed: int) -> list[Capture]:
 def lossy(captures: Sequence[Capture], seed: int) -> list[Capture]:
     """Captures in which one connection in ten is missing whole, as where a sensor sheds load; features anew."""
     return _disturbed(captures, lambda rows, draw: rows.take(draw >= _LOST), seed)
+
+
+def slowed(captures: Sequence[Capture], seed: int) -> list[Capture]:
+    """Captures four times as slow: so much longer between connections, each of which lasts as long; features anew."""
+    return _disturbed(captures, _slow, seed)
+
+
+def _slow(rows: Rows, draw: NDArray[np.float64]) -> Rows:
+    ts = rows.number("ts")
+    rows.columns["ts"] = ts.min() + _SLOWER * (ts - ts.min())
+    return rows
 
 
 def _jitter(rows: Rows, draw: NDArray[np.float64]) -> Rows:

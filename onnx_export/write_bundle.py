@@ -119,7 +119,6 @@ def manifest(
             "data": experiment.data,
             "seed": settings.seed,
             "epochs": settings.epochs,
-            "members": settings.members,
             "sets": {
                 s: _counts([c for c in split.train if c.dataset == s], registry.of(s)) for s in _sets(split.train)
             },
@@ -214,7 +213,6 @@ def write_card(folder: Path, fields: Mapping[str, Any], result: dict[str, Any]) 
     ]  # fmt: skip
     operation = as_markdown([b for b in blocks if not isinstance(b, Plot)])
     text = CARD.format(
-        ensemble=ENSEMBLE.format(members=training["members"]) if training["members"] > 1 else "",
         name=fields["name"], version=fields["version"], sets=sets, limits=limits, seed=training["seed"],
         epochs=training["epochs"], level=fields["novelty"]["level"], rate=fields["budget"]["false_positive_rate"],
         features=len(FEATURES), state=fields["state_size"], licence=fields["licence"],
@@ -249,9 +247,6 @@ def _misses(parts: Mapping[str, Any]) -> str:
     )
 
 
-ENSEMBLE = """{members} such networks of different seeds share the autoencoder and vote with the mean of their logits;
-in the graph they are the blocks of one network. """
-
 CARD = """# {name} {version}
 
 It states what it scores; no hospital should rely on it alone. Licence of the weights: {licence}.
@@ -261,7 +256,7 @@ It states what it scores; no hospital should rely on it alone. Licence of the we
 One step per connection and host: each feature enters as ramps between the quantiles of training and is embedded, a
 causal 1D convolution (kernel 3) and a stride-1 max-pool read the host's last rows, an LSTM carries the host's memory;
 beside it an autoencoder of the row trained on benign rows alone; LSTM and convolution output, embedded row, latent code
-and residuals are fused and classified. {ensemble}{features} features, {state} floats of state per host. No address,
+and residuals are fused and classified. {features} features, {state} floats of state per host. No address,
 absolute time or raw port number is an input.
 
 ## Data

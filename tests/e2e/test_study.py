@@ -11,13 +11,15 @@ import yaml
 pytestmark = pytest.mark.train
 torch = pytest.importorskip("torch", reason="needs the train extra: make test-train installs it")
 
-from onnx_export import baselines, graph, report, run, write_bundle  # noqa: E402
+from onnx_export import baselines, graph, measure, report, report_incidents, run, write_bundle  # noqa: E402
 from onnx_export.bundle_run import measure_bundle  # noqa: E402
 from onnx_export.data import Split, make_capture  # noqa: E402
 from onnx_export.experiment import Experiment, read_study  # noqa: E402
 from onnx_export.from_bundle import read_network  # noqa: E402
-from onnx_export.metrics import auroc  # noqa: E402
+from onnx_export.metrics import Scored, auroc  # noqa: E402
 from onnx_export.network import Hybrid, Scaling, Shape, weights  # noqa: E402
+from onnx_export.operating import OperatingPoint  # noqa: E402
+from onnx_export.page import Plot  # noqa: E402
 from onnx_export.settings import Settings, changed  # noqa: E402
 from onnx_export.study import run_all  # noqa: E402
 from pyad.bundle import FORMAT, MANIFEST  # noqa: E402
@@ -141,6 +143,36 @@ def test_a_bundle_is_written_measured_and_trained_on(tmp_path, split):
     write_bundle.make(still, split, [], tmp_path / "still", "0.0.3", good)
     kept = weights(read_network(tmp_path / "still"))
     assert all(np.array_equal(value, kept[name]) for name, value in weights(good).items())
+
+
+def test_a_set_s_own_benign_traffic_sets_its_thresholds():
+    captures = [_capture("attack", 5, True), *(_capture(f"calm {i}", i, False) for i in range(3))]
+    label = np.concatenate([c.label for c in captures])
+    probs = np.full((len(label), len(CLASSES)), 0.01, dtype=np.float32)
+    recon = CLASSES.index("recon")
+    probs[:, recon] = np.where(label == recon, 0.9, 0.6)  # this site's everyday traffic looks a little like scans
+    scored = Scored(probs, np.random.default_rng(0).random(len(label), dtype=np.float32))
+    quiet = {"level": 0.0, "quantiles": [[1.0, 0.0], [0.01, 5.0]]}
+    point = OperatingPoint(0.004, dict.fromkeys(CLASSES[1:], 0.5), quiet, True, {}, 1.0)
+    found = measure.recalibrated(captures, scored, point)
+    names = [[c["name"] for c in found[when]] for when in ("before", "after")]
+    assert names == [["attack", "calm 1"]] * 2  # the calm ones that were read are not counted
+    before, after = (sum(measure.dense(c["confusion"]) for c in found[when]) for when in ("before", "after"))
+    assert before[0, recon] == 1200 and after[0, recon] == 0
+    assert before[recon, recon] == after[recon, recon] == 300
+    assert measure.recalibrated(captures[:1], scored, point) == {"before": [], "after": []}
+
+
+def test_alarms_of_a_long_benign_capture_are_counted_by_hour():
+    long = replace(one := _capture("day", 1, False), rows=one.rows.take(np.arange(600)))
+    long.rows.columns["ts"] = 1e9 + 72.0 * np.arange(600)  # twelve hours, 50 connections in each
+    decision = np.zeros(600 + len(one.x), dtype=np.int8)
+    decision[len(one.x) + 100 : len(one.x) + 110] = 2
+    hours = measure.hours([one, long], decision)
+    assert hours == {"lab/day": [[h, 50, 10 if h == 2 else 0] for h in range(12)]}
+    shown = {"hybrid": {"parts": {"test": {"hours": hours}}}}
+    assert [b.name for b in report_incidents.over_time(shown) if isinstance(b, Plot)] == ["hours-lab-day"]
+    assert report_incidents.over_time({"hybrid": {"parts": {"test": {}}}}) == []
 
 
 def test_settings_that_do_not_exist_are_named():

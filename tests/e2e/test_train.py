@@ -12,7 +12,7 @@ from onnx_export import calibration, graph, label, write_bundle  # noqa: E402
 from onnx_export.data import Capture, Split, capped  # noqa: E402
 from onnx_export.material import Material  # noqa: E402
 from onnx_export.metrics import Scored, operating_recall  # noqa: E402
-from onnx_export.network import Hybrid, Shape, merge, weights  # noqa: E402
+from onnx_export.network import Hybrid, Shape, weights  # noqa: E402
 from onnx_export.scaling import scaling  # noqa: E402
 from onnx_export.settings import Settings  # noqa: E402
 from onnx_export.train import fit, score  # noqa: E402
@@ -44,7 +44,6 @@ def _captures(n, seed, shuffled=False):
 
 def _recall(shuffled):
     settings = Settings(
-        members=1,
         autoencoder_epochs=1,
         epochs=8,
         average=0.95,
@@ -71,19 +70,6 @@ def test_the_past_of_a_host_that_attacked_is_nobody_elses():
     assert len(everybody) == len(np.unique(one.stream))
     label[np.flatnonzero(one.stream == 4)[0]] = 1  # long over when the stream ends
     assert len(material.pasts(label)) == len(everybody) - 1
-
-
-def test_the_merged_network_says_the_mean_of_its_members():
-    torch.manual_seed(5)
-    members = [_fresh().eval() for _ in range(3)]
-    for m in members[1:]:
-        m.encode, m.decode = members[0].encode, members[0].decode
-    merged = merge(members).eval()
-    x, lengths = torch.randn(4, 9, F), torch.tensor([9, 3, 1, 9])
-    with torch.no_grad():
-        runs = [m(*m.scale(x), lengths, torch.zeros(4, m.shape.state))[0] for m in members]
-        logits, _, _ = merged(*merged.scale(x), lengths, torch.zeros(4, merged.shape.state))
-    assert logits.numpy() == pytest.approx(torch.stack(runs).mean(dim=0).numpy(), abs=1e-5)
 
 
 def _owed(w, state):

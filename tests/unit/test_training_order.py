@@ -54,7 +54,7 @@ def test_reordered_hosts_do_the_same_at_the_same_moments_in_another_order():
     assert not np.allclose(one.x[:, peers], other.x[:, peers])  # windows are those of the new order
 
 
-@pytest.mark.parametrize("view", [views.jittered, views.resized, views.lossy])
+@pytest.mark.parametrize("view", [views.jittered, views.resized, views.lossy, views.slowed])
 def test_disturbed_captures_keep_whose_label_is_whose(view):
     one = make_capture("lab", "c", _records(gap=0.5), keep_rows=True)
     before = {name: values.copy() for name, values in one.rows.columns.items()}
@@ -71,7 +71,8 @@ def test_disturbed_captures_keep_whose_label_is_whose(view):
     assert len(other.rows) > 0.7 * len(one.rows)
     sizes, times = other.rows.number("orig_bytes"), other.rows.number("ts")
     assert (sizes != 1000).any() == (view is views.resized)
-    assert np.isin(times, before["ts"]).all() == (view is not views.jittered)
+    assert np.isin(times, before["ts"]).all() == (view not in (views.jittered, views.slowed))
+    assert (np.ptp(times) > 3 * np.ptp(before["ts"])) == (view is views.slowed)
     assert np.abs(sizes / 1000 - 1).max() <= 0.2
 
 
