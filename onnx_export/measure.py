@@ -17,7 +17,7 @@ from pyad.verdict import CLASSES, decide
 
 RATES = (1e-3, 1e-4, 1e-5)
 _NOVEL_RATE = 1e-3
-_LEAST_HOURS = 6  # that show how alarms come over time
+_LEAST_HOURS, _LEAST_A_HOUR = 6, 20  # hours and connections in each that show how alarms come over time
 _SITE_ROWS = 500  # benign rows that say something about a site
 P_VALUES = (0.1, 0.01, 0.001)
 
@@ -68,17 +68,15 @@ def hours(captures: Sequence[Capture], decision: NDArray[np.int8]) -> dict[str, 
     for capture in captures:
         alarmed = decision[start : start + len(capture.x)] != 0
         start += len(capture.x)
-        if capture.rows is None or (capture.label > 0).any() or not (capture.label == 0).any():
+        if capture.rows is None or (capture.label > 0).any() or not len(capture.rows):
             continue
-        ts = capture.rows.number("ts")
+        benign, ts = capture.label == 0, capture.rows.number("ts")
         hour = ((ts - ts.min()) // 3600).astype(np.int64)
-        if hour.max() + 1 >= _LEAST_HOURS:
-            benign = capture.label == 0
-            rows, alarms = (np.bincount(hour[benign & mask]).tolist() for mask in (True, alarmed))
-            alarms += [0] * (len(rows) - len(alarms))
-            found[f"{capture.dataset}/{capture.name}"] = [
-                [h, n, k] for h, (n, k) in enumerate(zip(rows, alarms, strict=True)) if n
-            ]
+        n = int(hour.max()) + 1
+        if n >= _LEAST_HOURS and benign.sum() >= _LEAST_A_HOUR * n:
+            rows, alarms = (np.bincount(hour[benign & mask], minlength=n).tolist() for mask in (True, alarmed))
+            name = f"{capture.dataset}/{capture.name}"
+            found[name] = [[h, *counts] for h, counts in enumerate(zip(rows, alarms, strict=True)) if counts[0]]
     return found
 
 

@@ -135,9 +135,13 @@ class Hybrid(nn.Module):
         convolved = torch.relu(self._convolve(window)).transpose(1, 2)
         earlier = torch.cat([pooled[:, None], convolved], dim=1)
         pool = convolved if s.without == "conv" else torch.maximum(earlier[:, 1:], earlier[:, :-1])
-        packed = pack_padded_sequence(pool, lengths, batch_first=True, enforce_sorted=False)
-        run, (h_next, c_next) = self.lstm(packed, (h[None].contiguous(), c[None].contiguous()))
-        steps, _ = pad_packed_sequence(run, batch_first=True, total_length=scaled.shape[1])
+        carried = (h[None].contiguous(), c[None].contiguous())
+        if bool((lengths == scaled.shape[1]).all()):  # most batches: without padding, packing costs as much as it runs
+            steps, (h_next, c_next) = self.lstm(pool, carried)
+        else:
+            packed = pack_padded_sequence(pool, lengths, batch_first=True, enforce_sorted=False)
+            run, (h_next, c_next) = self.lstm(packed, carried)
+            steps, _ = pad_packed_sequence(run, batch_first=True, total_length=scaled.shape[1])
         with torch.no_grad():
             latent, rebuilt = self.reconstruct(scaled)
             residual = (rebuilt - scaled) ** 2 * known / self.residual_scale
