@@ -95,7 +95,7 @@ def boosted(rows: Table, settings: Settings, rounds: int) -> Scorer:
 def _booster(rows: Table, settings: Settings) -> Any:
     import lightgbm
 
-    options = lightgbm_options(len(CLASSES), settings.seed)
+    options = lightgbm_options(len(CLASSES), settings.seed) | settings.lightgbm
     return lightgbm.Booster(options, lightgbm.Dataset(rows.x, rows.y, weight=rows.weight))
 
 

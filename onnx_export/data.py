@@ -197,6 +197,13 @@ def labels_of(captures: Sequence[Capture]) -> NDArray[np.int64]:
     return np.concatenate([c.label for c in captures]).astype(np.int64)
 
 
+def spans(captures: Sequence[Capture]) -> Iterator[tuple[Capture, slice]]:
+    """Each capture with the place of its rows when captures are laid end to end."""
+    start = 0
+    for capture in captures:
+        yield capture, slice(start, start := start + len(capture.x))
+
+
 def stream_rows(stream: NDArray[np.int64]) -> list[NDArray[np.int64]]:
     """Row indices of each stream; rows whose originator holds no state (-1) are streams of their own."""
     order = np.argsort(stream, kind="stable")

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onnx_export import calibration, metrics
-from onnx_export.data import Capture, labels_of
+from onnx_export.data import Capture, labels_of, spans
 from onnx_export.metrics import Scored
 from onnx_export.operating import NOVEL_SHARE, OperatingPoint, outcomes
 from pyad.verdict import CLASSES, decide
@@ -29,10 +29,8 @@ def part(
     label = labels_of(captures)
     decision = decide(scored.probs, scored.novelty, point.policy()).decision
     found = outcomes(captures, scored.probs, scored.novelty, point.policy(), min_conns)
-    per_capture, start = [], 0
-    for capture, outcome in zip(captures, found, strict=True):
-        at = slice(start, start + len(capture.x))
-        start = at.stop
+    per_capture = []
+    for (capture, at), outcome in zip(spans(captures), found, strict=True):
         table = metrics.confusion(capture.label, decision[at])
         entry = {"set": capture.dataset, "name": capture.name, "confusion": sparse(table), **outcome.as_dict()}
         per_capture.append(entry)
@@ -53,10 +51,8 @@ def part(
 def brief(captures: Sequence[Capture], scored: Scored, point: OperatingPoint) -> dict[str, Any]:
     """Counts per capture alone, for views of the data."""
     decision = decide(scored.probs, scored.novelty, point.policy()).decision
-    found, start = [], 0
-    for capture in captures:
-        at = slice(start, start + len(capture.x))
-        start = at.stop
+    found = []
+    for capture, at in spans(captures):
         table = metrics.confusion(capture.label, decision[at])
         found.append({"set": capture.dataset, "name": capture.name, "confusion": sparse(table)})
     return {"captures": found}
@@ -64,13 +60,12 @@ def brief(captures: Sequence[Capture], scored: Scored, point: OperatingPoint) ->
 
 def hours(captures: Sequence[Capture], decision: NDArray[np.int8]) -> dict[str, list[list[int]]]:
     """Of long captures without an attack by name: [hour, benign connections that began in it, of these alarmed], …"""
-    found, start = {}, 0
-    for capture in captures:
-        alarmed = decision[start : start + len(capture.x)] != 0
-        start += len(capture.x)
-        if capture.rows is None or (capture.label > 0).any() or not len(capture.rows):
+    found = {}
+    for capture, at in spans(captures):
+        if (capture.label > 0).any() or not len(capture.x):
             continue
-        benign, ts = capture.label == 0, capture.rows.number("ts")
+        assert capture.rows is not None, f"{capture.name} kept no rows"
+        alarmed, benign, ts = decision[at] != 0, capture.label == 0, capture.rows.number("ts")
         hour = ((ts - ts.min()) // 3600).astype(np.int64)
         n = int(hour.max()) + 1
         if n >= _LEAST_HOURS and benign.sum() >= _LEAST_A_HOUR * n:
@@ -84,25 +79,25 @@ def recalibrated(captures: Sequence[Capture], scored: Scored, point: OperatingPo
     """Counts of each set before and after its own benign traffic had a say in the thresholds: `brief` twice.
 
     Every second of a set's captures without an attack is read for it: there no more than the operating point's share
-    of rows may be alarmed, and no threshold gets looser. What was read is not counted, nor are sets of which it has
-    fewer than `_SITE_ROWS` rows.
+    of rows may be alarmed, no class's threshold gets looser, and novelty has the set's own distribution. What was read
+    is not counted, nor are sets of which it has fewer than `_SITE_ROWS` rows.
     """
-    spans = np.cumsum([0, *(len(c.x) for c in captures)])
+    label, capture_of = labels_of(captures), np.repeat(np.arange(len(captures)), [len(c.x) for c in captures])
     calm = [i for i, c in enumerate(captures) if (c.label <= 0).all() and (c.label == 0).any()]
     found: dict[str, list[dict[str, Any]]] = {"before": [], "after": []}
     for name in sorted({captures[i].dataset for i in calm}):
         read = [i for i in calm if captures[i].dataset == name][::2]
-        rows = np.concatenate([np.arange(spans[i], spans[i + 1])[captures[i].label == 0] for i in read])
+        rows = np.flatnonzero(np.isin(capture_of, read) & (label == 0))
         if len(rows) < _SITE_ROWS:
             continue
-        own = calibration.thresholds(scored.probs[rows], np.zeros(len(rows), dtype=np.int8), point.rate)
+        own = calibration.thresholds(scored.probs[rows], label[rows], point.rate)
         site = replace(
             point,
             thresholds={k: max(v, own[k]) for k, v in point.thresholds.items()},
             novelty=calibration.novelty(scored.novelty[rows], NOVEL_SHARE * point.rate),
         )
         rest = [i for i, c in enumerate(captures) if c.dataset == name and i not in read]
-        at = np.concatenate([np.arange(spans[i], spans[i + 1]) for i in rest]) if rest else np.zeros(0, dtype=np.int64)
+        at = np.isin(capture_of, rest)
         left = Scored(scored.probs[at], scored.novelty[at])
         for when, used in (("before", point), ("after", site)):
             found[when] += brief([captures[i] for i in rest], left, used)["captures"]

@@ -136,7 +136,9 @@ class Hybrid(nn.Module):
         earlier = torch.cat([pooled[:, None], convolved], dim=1)
         pool = convolved if s.without == "conv" else torch.maximum(earlier[:, 1:], earlier[:, :-1])
         carried = (h[None].contiguous(), c[None].contiguous())
-        if bool((lengths == scaled.shape[1]).all()):  # most batches: without padding, packing costs as much as it runs
+        if bool(
+            (lengths == scaled.shape[1]).all()
+        ):  # as in most batches: nothing to pack, which costs as much as the LSTM
             steps, (h_next, c_next) = self.lstm(pool, carried)
         else:
             packed = pack_padded_sequence(pool, lengths, batch_first=True, enforce_sorted=False)
@@ -145,7 +147,7 @@ class Hybrid(nn.Module):
         with torch.no_grad():
             latent, rebuilt = self.reconstruct(scaled)
             residual = (rebuilt - scaled) ** 2 * known / self.residual_scale
-            surprise = torch.log1p(residual)
+        surprise = torch.log1p(residual)
         if s.without == "lstm":
             steps = steps * 0
         if s.without == "autoencoder":

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onnx_export import calibration
-from onnx_export.data import Capture, labels_of
+from onnx_export.data import Capture, labels_of, spans
 from onnx_export.incident_counts import Outcome, device_days, outcome, totals
 from pyad.verdict import ATTACK_CLASSES, DECISION_NAMES, Policy, decide
 
@@ -93,10 +93,8 @@ def outcomes(
     min_conns: Mapping[str, int], benign_only: bool = False,
 ) -> list[Outcome]:  # fmt: skip
     """What each capture gives; benign_only: of those without an attack that are long enough to speak of days."""
-    found, start = [], 0
-    for capture in captures:
-        at = slice(start, start + len(capture.x))
-        start = at.stop
+    found = []
+    for capture, at in spans(captures):
         if not benign_only or ((capture.label <= 0).all() and device_days(capture) >= LEAST_DEVICE_DAYS):
             found.append(outcome(capture, probs[at], novelty[at], policy, min_conns))
     return found

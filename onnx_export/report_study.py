@@ -108,7 +108,7 @@ def recalibrated(shown: dict[str, dict[str, Any]]) -> list[Block]:
         Text(
             "Every second capture without an attack of a set was read to set its thresholds, as `pyad calibrate` does "
             "for a site, from benign traffic alone; the others and all attacks are counted, before and after. No "
-            "threshold gets looser."
+            "class's threshold gets looser; novelty has the set's own distribution."
         ),
         Table(
             ["model", "set", "benign alarmed before", "after", "attack rows", "macro alarmed before", "after"], lines

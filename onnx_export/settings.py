@@ -46,6 +46,7 @@ class Settings:
     cap: int = 3000  # rows of one class of a capture that an epoch labels; floods repeat themselves
     false_positive_rate: float = 4e-3  # of benign validation rows; the epoch is chosen by recall there and at a quarter
     shape: dict[str, Any] = field(default_factory=dict)
+    lightgbm: dict[str, Any] = field(default_factory=dict)  # options of that baseline, over those of `baselines.py`
 
 
 def changed(settings: Settings, values: Mapping[str, Any]) -> Settings:

@@ -25,7 +25,7 @@ from pyad.features import FEATURE_GROUPS, FEATURES
 from pyad.verdict import CLASSES
 
 # What is fitted before the rest, and left as it is.
-_SHARED = ("residual_scale", "encode", "decode")
+_FITTED_FIRST = ("residual_scale", "encode", "decode")
 LOG = logging.getLogger(__name__)
 Curve = list[dict[str, float]]
 _SCORE_ROWS = 8192  # rows of one call when scoring
@@ -49,14 +49,18 @@ def fit(
     torch.manual_seed(settings.seed)
     rng = np.random.default_rng(settings.seed)
     model = Hybrid(base.shape, base.scaling)
-    shared = {k: v for k, v in base.state_dict().items() if start is not None or k.split(".")[0] in _SHARED}
-    model.load_state_dict(shared, strict=start is not None)
+    fitted = {k: v for k, v in base.state_dict().items() if start is not None or k.split(".")[0] in _FITTED_FIRST}
+    model.load_state_dict(fitted, strict=start is not None)
     model.encode.requires_grad_(False), model.decode.requires_grad_(False)
     model.to(device())
     average = copy.deepcopy(model)
     average.lstm.flatten_parameters()  # copied one by one, they would be put together again at every call on a GPU
     learned = [p for p in model.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(learned, lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True)
+    warm = max(settings.epochs // 10, 1)
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimizer, lambda e: min((e + 1) / warm, 0.5 * (1 + math.cos(math.pi * e / settings.epochs)) + 0.01)
+    )
     material = Material(train, settings.chunk)
     soft = soft_labels(train, settings) if settings.distil else None
     states = torch.zeros(len(material.chunks), model.shape.state, device=device())
@@ -66,12 +70,11 @@ def fit(
         best = (_value(average, validation, settings)[0], -1, copy.deepcopy(average))
     curve: Curve = []
     for epoch in tqdm(range(settings.epochs), desc="training", disable=None):
-        for group in optimizer.param_groups:
-            group["lr"] = settings.learning_rate * _rate(epoch, settings.epochs)
         if epoch % settings.refresh_epochs == 0 and epoch:
             _, states = _scored(model, material)
         label = labels_of([capped(c, settings.cap, settings.seed + epoch) for c in train])
         loss = _epoch(model, average, optimizer, material, label, states, pasts, soft, settings, rng)
+        schedule.step()
         value, macros = _value(average, validation, settings)
         curve.append({"seed": settings.seed, "epoch": epoch, "loss": loss, "value": value, **macros})
         LOG.info("seed %d, epoch %d: loss %.4f, validation %.4f", settings.seed, epoch, loss, value)
@@ -80,12 +83,6 @@ def fit(
         elif epoch - best[1] >= settings.patience:
             break
     return best[2].cpu(), curve
-
-
-def _rate(epoch: int, epochs: int) -> float:
-    """The share of the highest learning rate: a rise over the first tenth, then half a cosine."""
-    warm = max(epochs // 10, 1)
-    return min((epoch + 1) / warm, 0.5 * (1 + math.cos(math.pi * epoch / epochs)) + 0.01)
 
 
 def fit_autoencoder(train: Sequence[Capture], settings: Settings) -> Hybrid:

@@ -201,6 +201,14 @@ def test_a_bundle_of_an_older_trainer_is_not_trained_on(tmp_path):
         read_network(folder)
 
 
+def test_lightgbm_takes_the_options_of_an_experiment(split):
+    spread = [
+        np.ptp(baselines.fit("lightgbm", split.train, split.validation, settings).probs(split.test[0].x)[:, 0])
+        for settings in (SMALL, replace(SMALL, lightgbm={"learning_rate": 1e-6}))
+    ]
+    assert spread[0] > 0.9 and spread[1] < 0.01  # who learns next to nothing says the same of all rows
+
+
 @pytest.mark.parametrize("kind", ["half_space_trees", "isolation_forest"])
 def test_detectors_of_the_unusual_find_what_benign_rows_were_not(split, kind):
     fitted = baselines.fit(kind, split.train, split.validation, SMALL)

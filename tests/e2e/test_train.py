@@ -72,6 +72,17 @@ def test_the_past_of_a_host_that_attacked_is_nobody_elses():
     assert len(material.pasts(label)) == len(everybody) - 1
 
 
+def test_rows_without_padding_give_what_they_give_beside_padded_ones():
+    torch.manual_seed(4)
+    model, x = _fresh().eval(), torch.randn(4, 9, F)
+    state = torch.randn(4, model.shape.state)
+    with torch.no_grad():
+        together = model(*model.scale(x), torch.tensor([9, 9, 9, 5]), state)
+        alone = model(*model.scale(x[:3]), torch.tensor([9, 9, 9]), state[:3])
+    for ours, theirs in zip(alone, together, strict=True):
+        assert ours.numpy() == pytest.approx(theirs[:3].numpy(), abs=1e-6)
+
+
 def _owed(w, state):
     """The network's state as graphs carry it: what the last two rows add to the convolution, instead of the rows."""
     embed = w["embed_b"].size
