@@ -33,10 +33,8 @@ class Settings:
     chunk: int = 64  # steps of truncated backpropagation; the state is carried on, without gradient
     batch_rows: int = 1024
     learning_rate: float = 3e-3
-    weight_decay: float = 1e-3
+    weight_decay: float = 5e-2
     balance: float = 0.5  # classes weigh by the inverse of their frequency to this power
-    focal_gamma: float = 1.0
-    distil: float = 0.0  # weight of what boosted trees say of captures they have not seen, beside the labels
     average: float = 0.99  # of each step's weights this much is kept in the average that is exported
     reset_share: float = 0.1  # chunks that start from a zero state, as after a restart
     past_share: float = 0.5  # streams that begin with a benign stream's memory: who attacks has worked before

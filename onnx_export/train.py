@@ -20,7 +20,6 @@ from onnx_export.metrics import Scored, validation_value
 from onnx_export.network import Hybrid, Shape
 from onnx_export.scaling import class_weights, scaling
 from onnx_export.settings import Settings
-from onnx_export.teacher import soft_labels
 from pyad.features import FEATURE_GROUPS, FEATURES
 from pyad.verdict import CLASSES
 
@@ -62,7 +61,6 @@ def fit(
         optimizer, lambda e: min((e + 1) / warm, 0.5 * (1 + math.cos(math.pi * e / settings.epochs)) + 0.01)
     )
     material = Material(train, settings.chunk)
-    soft = soft_labels(train, settings) if settings.distil else None
     states = torch.zeros(len(material.chunks), model.shape.state, device=device())
     pasts = material.pasts(labels_of(train))
     best: tuple[float, int, Hybrid] = (-1.0, 0, average)
@@ -73,7 +71,7 @@ def fit(
         if epoch % settings.refresh_epochs == 0 and epoch:
             _, states = _scored(model, material)
         label = labels_of([capped(c, settings.cap, settings.seed + epoch) for c in train])
-        loss = _epoch(model, average, optimizer, material, label, states, pasts, soft, settings, rng)
+        loss = _epoch(model, average, optimizer, material, label, states, pasts, settings, rng)
         schedule.step()
         value, macros = _value(average, validation, settings)
         curve.append({"seed": settings.seed, "epoch": epoch, "loss": loss, "value": value, **macros})
@@ -123,8 +121,7 @@ def _value(model: Hybrid, validation: Sequence[Capture], settings: Settings) -> 
 
 def _epoch(
     model: Hybrid, average: Hybrid, optimizer: torch.optim.Optimizer, material: Material, label: NDArray[np.int64],
-    states: Tensor, pasts: NDArray[np.int64], soft: NDArray[np.float32] | None, settings: Settings,
-    rng: np.random.Generator,
+    states: Tensor, pasts: NDArray[np.int64], settings: Settings, rng: np.random.Generator,
 ) -> float:  # fmt: skip
     # Chunks come in random order, each from the state that its stream's last visit left: fresh enough after the first
     # epochs, and every batch is a mixture, which going through all streams side by side would not give.
@@ -149,10 +146,8 @@ def _epoch(
         at = index[(index >= 0) & (label[index] >= 0)]
         labelled = torch.as_tensor((index >= 0) & (label[index] >= 0), device=where)
         targets = torch.as_tensor(label[at], device=where)
-        loss = _loss(logits[labelled], targets, weight, settings)
-        if soft is not None:
-            told = torch.as_tensor(soft[at], device=where)
-            loss = (1 - settings.distil) * loss + settings.distil * _distilled(logits[labelled], told, weight[targets])
+        surprise = nn.functional.cross_entropy(logits[labelled], targets, reduction="none")
+        loss = (weight[targets] * surprise).mean()
         optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -163,18 +158,6 @@ def _epoch(
         total += loss.item() * len(batch)
         rows += len(batch)
     return total / max(rows, 1)
-
-
-def _loss(logits: Tensor, labels: Tensor, weight: Tensor, s: Settings) -> Tensor:
-    """Class-weighted focal loss (Lin et al., ICCV 2017) of rows (rows, classes)."""
-    log_p = torch.log_softmax(logits, dim=1).gather(1, labels[:, None])[:, 0]
-    focal = (1 - log_p.exp()) ** s.focal_gamma
-    return -(weight[labels] * focal * log_p).mean()
-
-
-def _distilled(logits: Tensor, told: Tensor, weight: Tensor) -> Tensor:
-    """Cross-entropy to the trees' probabilities (rows, classes), rows weighing as in the other loss."""
-    return -(weight * (told * torch.log_softmax(logits, dim=1)).sum(dim=1)).mean()
 
 
 def _drop_groups(x: Tensor, settings: Settings, rng: np.random.Generator) -> Tensor:

@@ -1,4 +1,4 @@
-"""The model on the CPU and on CUDA: how far their numbers differ, and connections per second by batch size.
+"""The model on the CPU and on CUDA: how far their numbers differ, connections per second and what each costs.
 
     python -m tests.bench.providers [--bundle NAME] [LOG ...]
 
@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -63,8 +64,16 @@ def difference(models: list[Model], batches: list[Features], bundle: Bundle) -> 
     return f"{len(a.probs):,} rows: largest difference of {text}; {other} decisions differ"
 
 
-def rate(run: Any, rows: int) -> float:
-    """Rows per second of a call that takes `rows`: the median of what fits into a while."""
+@dataclass(frozen=True)
+class Rate:
+    """Of a call: rows per second, the median of what fits into a while; us: microseconds a row of the best."""
+
+    per_second: float
+    us: float
+
+
+def rate(run: Any, rows: int) -> Rate:
+    """How fast a call is that takes `rows`."""
     for _ in range(3):
         run()
     times: list[float] = []
@@ -73,12 +82,12 @@ def rate(run: Any, rows: int) -> float:
         start = time.perf_counter()
         run()
         times.append(time.perf_counter() - start)
-    return rows / float(np.median(times))
+    return Rate(rows / float(np.median(times)), min(times) / rows * 1e6)
 
 
-def rates(model: Model, x: np.ndarray[Any, np.dtype[np.float32]]) -> dict[str, float]:
-    """Connections per second through the step graph by batch size, and through the sequence graph for one host."""
-    found: dict[str, float] = {}
+def rates(model: Model, x: np.ndarray[Any, np.dtype[np.float32]]) -> dict[str, Rate]:
+    """Rates of connections through the step graph by batch size, and through the sequence graph for one host."""
+    found: dict[str, Rate] = {}
     size = model.bundle.state_size
     for n in BATCHES:
         rows = np.resize(x, (n, x.shape[1]))
@@ -110,17 +119,16 @@ def main() -> None:
     else:
         sys.stdout.write("no CUDA provider here: " + "; ".join(best.warnings or ["onnxruntime has none"]) + "\n")
     x = np.concatenate([b.x for b in batches])
-    found = [rates(m, x) for m in models]
-    whole = [rate(lambda m=m: score_all(m, batches), len(x)) for m in models]
+    whole = f"all, batches of {args.batch_rows}"
+    found = [{**rates(m, x), whole: rate(lambda m=m: score_all(m, batches), len(x))} for m in models]
     for name in found[0]:
-        texts = [f"{f[name]:12,.0f}/s" for f in found]
-        sys.stdout.write(f"{name:22} {' '.join(texts)}{_ratio([f[name] for f in found])}\n")
-    texts = [f"{w:12,.0f}/s" for w in whole]
-    sys.stdout.write(f"{'all, batches of ' + str(args.batch_rows):22} {' '.join(texts)}{_ratio(whole)}\n")
+        each = [f[name] for f in found]
+        texts = [f"{r.per_second:12,.0f}/s (best {r.us:6.2f} us a row)" for r in each]
+        sys.stdout.write(f"{name:22} {' '.join(texts)}{_ratio(each)}\n")
 
 
-def _ratio(values: list[float]) -> str:
-    return f"  CUDA x {values[1] / values[0]:.2f}" if len(values) > 1 else ""
+def _ratio(values: list[Rate]) -> str:
+    return f"  CUDA x {values[1].per_second / values[0].per_second:.2f}" if len(values) > 1 else ""
 
 
 if __name__ == "__main__":

@@ -118,7 +118,7 @@ def test_a_study_goes_through_lists_and_names_what_it_does_not_know(tmp_path):
     runs = read_study(path)
     assert [r.name for r in runs] == ["hybrid-lab-s1", "hybrid-lab-s2", "lightgbm-lab-s1", "lightgbm-lab-s2"]
     assert {r.settings.epochs for r in runs} == {3}
-    path.write_text("runs:\n- {seed: 1}\n- {seed: 1, settings: {distil: 0.5}}\n")
+    path.write_text("runs:\n- {seed: 1}\n- {seed: 1, settings: {cap: 10}}\n")
     with pytest.raises(ValueError, match="two runs would be called hybrid-clean-s1 and differ in settings"):
         read_study(path)
     path.write_text("runs:\n- {ablation: no_brain}\n")
