@@ -16,7 +16,7 @@ from onnx_export.incident_counts import Outcome, device_days, outcome, totals
 from pyad.verdict import ATTACK_CLASSES, DECISION_NAMES, Policy, decide
 
 # Shares of benign rows alarmed that are tried, largest first.
-RATES = (4e-3, 2e-3, 1e-3, 5e-4, 2e-4, 1e-4)
+RATES = (2e-3, 1e-3, 5e-4, 2e-4, 1e-4)
 # Decided connections it takes before an incident gives its first notice: one odd connection is not yet a scan.
 MIN_CONNS = {
     "flood": 10,
@@ -59,8 +59,9 @@ def choose(
     """Per class the largest rate tried at which its false incidents on validation stay within the budget.
 
     One host that looks like one class must not make the detector deaf to the others. Where all together exceed the
-    budget, all go one rate down, until the smallest tried. `rate` is what share of benign rows is alarmed in the end.
-    lowest: no threshold is under it.
+    budget, that class goes down to its next rate with fewer of them which loses the fewest alarms (macro over attack
+    classes) for each incident saved, and so on. `rate` is what share of benign rows is alarmed in the end. lowest: no
+    threshold is under it.
     """
     label = labels_of(captures)
     points, false = [], []
@@ -77,15 +78,30 @@ def choose(
     budget, last = per_day_per_100 * days / 100, len(rates) - 1
     names = (*ATTACK_CLASSES, DECISION_NAMES[-1])
     at = {n: next((i for i in range(len(rates)) if all(f[n] <= budget for f in false[i:])), last) for n in names}
-    while True:
+    attacks = label > 0
+
+    def mixed(at: Mapping[str, int]) -> OperatingPoint:
         limits = {n: points[at[n]].thresholds[n] for n in ATTACK_CLASSES}
-        chosen = OperatingPoint(0.0, limits, points[at[DECISION_NAMES[-1]]].novelty, False, tried, days)
+        return OperatingPoint(0.0, limits, points[at[DECISION_NAMES[-1]]].novelty, False, tried, days)
+
+    def alarmed(at: Mapping[str, int]) -> float:
+        alarm = decide(probs[attacks], novelty[attacks], mixed(at).policy()).decision != 0
+        return float(np.mean([alarm[label[attacks] == c].mean() for c in np.unique(label[attacks])]))
+
+    while True:
+        chosen = mixed(at)
         found = outcomes(captures, probs, novelty, chosen.policy(), min_conns, benign_only=True)
-        within = days > 0 and totals(found)["false"] <= budget
-        if within or all(i == last for i in at.values()):
-            alarmed = decide(probs[label == 0], novelty[label == 0], chosen.policy()).decision != 0
-            return replace(chosen, rate=float(alarmed.mean()), within=bool(within))
-        at = {n: min(i + 1, last) for n, i in at.items()}
+        now = sum((o.false for o in found), Counter[str]())
+        within = days > 0 and now.total() <= budget
+        lower = {
+            n: next((i for i in range(at[n] + 1, len(rates)) if false[i][n] < now[n]), None) for n in names if now[n]
+        }
+        steps = [({**at, n: i}, now[n] - false[i][n]) for n, i in lower.items() if i is not None]
+        if within or not steps:
+            alarm = decide(probs[label == 0], novelty[label == 0], chosen.policy()).decision != 0
+            return replace(chosen, rate=float(alarm.mean()), within=bool(within))
+        before = alarmed(at)
+        at, _ = min(steps, key=lambda step: (before - alarmed(step[0])) / step[1])
 
 
 def outcomes(

@@ -11,11 +11,12 @@ import yaml
 pytestmark = pytest.mark.train
 torch = pytest.importorskip("torch", reason="needs the train extra: make test-train installs it")
 
-from onnx_export import baselines, graph, measure, report, report_incidents, run, write_bundle  # noqa: E402
+from onnx_export import baselines, graph, measure, operating, report, report_incidents, run, write_bundle  # noqa: E402
 from onnx_export.bundle_run import measure_bundle  # noqa: E402
 from onnx_export.data import Split, make_capture  # noqa: E402
 from onnx_export.experiment import Experiment, read_study  # noqa: E402
 from onnx_export.from_bundle import read_network  # noqa: E402
+from onnx_export.incident_counts import Outcome  # noqa: E402
 from onnx_export.metrics import Scored, auroc  # noqa: E402
 from onnx_export.network import Hybrid, Scaling, Shape, weights  # noqa: E402
 from onnx_export.operating import OperatingPoint  # noqa: E402
@@ -199,6 +200,39 @@ def test_a_bundle_of_an_older_trainer_is_not_trained_on(tmp_path):
     (folder / MANIFEST).write_text(yaml.safe_dump(fields))
     with pytest.raises(ValueError, match="older trainer; train anew"):
         read_network(folder)
+
+
+@pytest.mark.parametrize("cheap", ["flood", "recon"])
+def test_the_class_that_loses_the_fewest_alarms_gives_way_to_the_budget(cheap, split, monkeypatch):
+    """Two classes give a false incident each at all rates but the last, and the budget is one."""
+    captures, rates = split.validation, (0.4, 0.08)
+    label = np.concatenate([c.label for c in captures])
+    benign, attacks = np.flatnonzero(label == 0), np.flatnonzero(label > 0)
+    named = {c: CLASSES.index(c) for c in ("flood", "recon")}
+    captures = [replace(c, label=c.label.copy()) for c in captures]
+    captures[0].label[captures[0].label > 0] = np.resize(list(named.values()), len(attacks))
+    label = np.concatenate([c.label for c in captures])
+    probs = np.zeros((len(label), len(CLASSES)), dtype=np.float32)
+    for c in named.values():
+        probs[benign, c] = np.linspace(0, 0.5, len(benign))
+    first = {c: operating.calibration.thresholds(probs, label, rates[0])[c] for c in named}
+    # The alarms of one class are far above every threshold, the other's just reach the first.
+    for c, i in named.items():
+        probs[label == i, i] = 0.9 if c == cheap else first[c]
+    probs[:, 0] = 1 - probs.sum(axis=1)
+    last = {c: operating.calibration.thresholds(probs, label, rates[-1])[c] for c in named}
+    assert all(last[c] > first[c] for c in named)
+
+    def outcomes(captures, probs, novelty, policy, min_conns, benign_only=False):
+        false = {c: 1 for c, i in named.items() if policy.thresholds[i - 1] < last[c]}
+        return [Outcome(100.0, operating.Counter(false))]
+
+    monkeypatch.setattr(operating, "outcomes", outcomes)
+    point = operating.choose(captures, probs, np.zeros(len(label), dtype=np.float32), {}, rates=rates)
+    assert point.within
+    other = next(c for c in named if c != cheap)
+    assert point.thresholds[cheap] == pytest.approx(last[cheap])
+    assert point.thresholds[other] == pytest.approx(first[other])
 
 
 def test_lightgbm_takes_the_options_of_an_experiment(split):
