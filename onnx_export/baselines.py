@@ -105,7 +105,7 @@ def _random_forest(rows: Table, _: Sequence[Capture], settings: Settings) -> Bas
     from sklearn.ensemble import RandomForestClassifier
 
     forest = RandomForestClassifier(
-        n_estimators=100, min_samples_leaf=3, max_features="sqrt", n_jobs=1, random_state=settings.seed
+        n_estimators=100, min_samples_leaf=1, max_features="sqrt", n_jobs=1, random_state=settings.seed
     )
     forest.fit(rows.x, rows.y, sample_weight=rows.weight)
     return Baseline(lambda x: _whole(forest.predict_proba(x), forest.classes_), [])

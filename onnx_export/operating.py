@@ -16,7 +16,7 @@ from onnx_export.incident_counts import Outcome, device_days, outcome, totals
 from pyad.verdict import ATTACK_CLASSES, DECISION_NAMES, Policy, decide
 
 # Shares of benign rows alarmed that are tried, largest first.
-RATES = (2e-3, 1e-3, 5e-4, 2e-4, 1e-4)
+RATES = (4e-3, 2e-3, 1e-3, 5e-4, 2e-4, 1e-4)
 # Decided connections it takes before an incident gives its first notice: one odd connection is not yet a scan.
 MIN_CONNS = {
     "flood": 10,
