@@ -19,7 +19,7 @@ from onnx_export.experiment import Experiment
 from onnx_export.metrics import Scored
 from onnx_export.models import Fitted, fit
 from onnx_export.network import Hybrid, weights
-from onnx_export.operating import MIN_CONNS, WITHIN, OperatingPoint, choose
+from onnx_export.operating import MIN_CONNS, RATES, WITHIN, OperatingPoint, choose
 from onnx_export.page import Plot, as_markdown
 from onnx_export.registry import Registry, load_registry
 from onnx_export.sources import labelled_files
@@ -72,8 +72,9 @@ def publish(
     graphs = write_graphs(folder, fitted.network, folder.name, version)
     write_curve(folder, fitted.curve)
     validation = fitted.score(split.validation)
-    # Validation is kinder than networks that were never seen; `pyad calibrate` goes no lower either.
-    point = choose(split.validation, validation.probs, validation.novelty, MIN_CONNS, lowest=LOWEST)
+    # Validation is kinder than networks that were never seen: the loosest rate is not tried, and `pyad calibrate` goes
+    # no lower either.
+    point = choose(split.validation, validation.probs, validation.novelty, MIN_CONNS, rates=RATES[1:], lowest=LOWEST)
     fields = manifest(experiment, fitted.network, split, point, registry, graphs, _files(folders, split, registry))
     label = labels_of(split.validation)
     fields |= {"name": folder.name, "version": version, "detection": calibration.detection(validation.probs, label)}
