@@ -238,7 +238,7 @@ def test_the_class_that_loses_the_fewest_alarms_gives_way_to_the_budget(cheap, s
 def test_lightgbm_takes_the_options_of_an_experiment(split):
     spread = [
         np.ptp(baselines.fit("lightgbm", split.train, split.validation, settings).probs(split.test[0].x)[:, 0])
-        for settings in (SMALL, replace(SMALL, lightgbm={"learning_rate": 1e-6}))
+        for settings in (replace(SMALL, lightgbm={"learning_rate": rate}) for rate in (0.3, 1e-6))
     ]
     assert spread[0] > 0.9 and spread[1] < 0.01  # who learns next to nothing says the same of all rows
 
