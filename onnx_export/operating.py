@@ -85,6 +85,8 @@ def choose(
         return OperatingPoint(0.0, limits, points[at[DECISION_NAMES[-1]]].novelty, False, tried, days)
 
     def alarmed(at: Mapping[str, int]) -> float:
+        if not attacks.any():
+            return 0.0
         alarm = decide(probs[attacks], novelty[attacks], mixed(at).policy()).decision != 0
         return float(np.mean([alarm[label[attacks] == c].mean() for c in np.unique(label[attacks])]))
 
