@@ -95,10 +95,8 @@ def choose(
         found = outcomes(captures, probs, novelty, chosen.policy(), min_conns, benign_only=True)
         now = sum((o.false for o in found), Counter[str]())
         within = days > 0 and now.total() <= budget
-        lower = {
-            n: next((i for i in range(at[n] + 1, len(rates)) if false[i][n] < now[n]), None) for n in names if now[n]
-        }
-        steps = [({**at, n: i}, now[n] - false[i][n]) for n, i in lower.items() if i is not None]
+        lower = [(n, next((i for i in range(at[n] + 1, len(rates)) if false[i][n] < now[n]), None)) for n in names]
+        steps = [({**at, n: i}, now[n] - false[i][n]) for n, i in lower if i is not None]
         if within or not steps:
             alarm = decide(probs[label == 0], novelty[label == 0], chosen.policy()).decision != 0
             return replace(chosen, rate=float(alarm.mean()), within=bool(within))
