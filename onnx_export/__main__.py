@@ -73,7 +73,9 @@ def _train(args: argparse.Namespace, folders: list[Path]) -> int:
     start = read_network(args.init) if args.init else None
     split = load(folders, experiment.data)
     begun_from = load_bundle(args.init).label if args.init else ""
-    logging.info(write_bundle.make(experiment, split, folders, args.out, args.version, start, begun_from))
+    study = args.config.with_suffix(".md")
+    beside = study.read_text(encoding="utf-8") if study.exists() else ""
+    logging.info(write_bundle.make(experiment, split, folders, args.out, args.version, start, begun_from, beside))
     return 0
 
 

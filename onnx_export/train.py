@@ -146,8 +146,8 @@ def _epoch(
         at = index[(index >= 0) & (label[index] >= 0)]
         labelled = torch.as_tensor((index >= 0) & (label[index] >= 0), device=where)
         targets = torch.as_tensor(label[at], device=where)
-        each = nn.functional.cross_entropy(logits[labelled], targets, reduction="none")
-        loss = (weight[targets] * each).mean()
+        losses = nn.functional.cross_entropy(logits[labelled], targets, reduction="none")
+        loss = (weight[targets] * losses).mean()
         optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)

@@ -54,16 +54,19 @@ def write_graphs(folder: Path, model: Hybrid, name: str, version: str) -> dict[s
 
 def make(
     experiment: Experiment, split: Split, folders: Sequence[Path], folder: Path, version: str,
-    start: Hybrid | None = None, begun_from: str = "",
+    start: Hybrid | None = None, begun_from: str = "", beside: str = "",
 ) -> str:  # fmt: skip
-    """Train and write the whole bundle; returns its card's table of the test rows. start: network of `begun_from`."""
+    """Train and write the whole bundle; returns its card's table of the test rows.
+
+    start: network of `begun_from`. beside: for the card, how others do that were given the same.
+    """
     fitted = fit(experiment, split.train, split.validation, start)
-    return publish(experiment, fitted, split, folders, folder, version, begun_from)
+    return publish(experiment, fitted, split, folders, folder, version, begun_from, beside)
 
 
 def publish(
     experiment: Experiment, fitted: Fitted, split: Split, folders: Sequence[Path], folder: Path, version: str,
-    begun_from: str = "",
+    begun_from: str = "", beside: str = "",
 ) -> str:  # fmt: skip
     """Calibrate, measure and write what was trained; returns the card's table of the test rows."""
     if fitted.network is None:
@@ -83,7 +86,7 @@ def publish(
     write_manifest(folder, fields, {})
     result = measure_bundle(folder, split)  # as the product loads it
     write_manifest(folder, fields, result["parts"])
-    write_card(folder, fields, result)
+    write_card(folder, fields, result, beside)
     return by_set(result["parts"]["test"]["captures"]) if split.test else ""
 
 
@@ -201,7 +204,7 @@ def write_manifest(folder: Path, fields: Mapping[str, Any], parts: Mapping[str, 
     (folder / MANIFEST).write_text(text, encoding="utf-8")
 
 
-def write_card(folder: Path, fields: Mapping[str, Any], result: dict[str, Any]) -> None:
+def write_card(folder: Path, fields: Mapping[str, Any], result: dict[str, Any], beside: str) -> None:
     """MODEL_CARD.md: what it was trained on, what it scores, where it fails."""
     training, parts = fields["training"], result["parts"]
     sets = "\n".join(map(_set_line, training["sets"].items()))
@@ -217,7 +220,8 @@ def write_card(folder: Path, fields: Mapping[str, Any], result: dict[str, Any]) 
         name=fields["name"], version=fields["version"], sets=sets, limits=limits, seed=training["seed"],
         epochs=training["epochs"], level=fields["novelty"]["level"], rate=fields["budget"]["false_positive_rate"],
         features=len(FEATURES), state=fields["state_size"], licence=fields["licence"],
-        within=fields["budget"]["within"], operation=operation, misses=_misses(parts), **tables,
+        within=fields["budget"]["within"], operation=operation, misses=_misses(parts),
+        beside=beside.strip() or "Not measured.", **tables,
     )  # fmt: skip
     (folder / "MODEL_CARD.md").write_text(text, encoding="utf-8")
 
@@ -305,8 +309,7 @@ your own.
 
 ### Beside others
 
-Against LightGBM and a random forest, what each part is worth, classes that training did not know, the lab against
-public sets, and what it costs to train on nothing but sets whose terms allow it: `onnx_export/RESULTS.md`.
+{beside}
 
 ## Where it fails, and what it must not be used for
 
